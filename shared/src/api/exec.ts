@@ -1,0 +1,27 @@
+/** `POST /v1/runs/{id}/exec` */
+
+import { z } from 'zod'
+
+/** A command is a shell string, or a list of arguments that no shell reads. `timeout` is in seconds, as the documented client sends it. */
+export const execRequest = z.object({
+  command: z.union([z.string().min(1), z.array(z.string()).min(1)]),
+  timeout: z.number().positive().max(86_400).default(30),
+  env: z.record(z.string(), z.string()).optional(),
+  cwd: z.string().optional(),
+  /** UTF-8 text. */
+  stdin: z.string().optional(),
+})
+export type ExecRequest = z.infer<typeof execRequest>
+
+/** A non-zero exit code is an ordinary answer. */
+export const execResponse = z.object({
+  exit_code: z.number(),
+  stdout: z.string(),
+  stderr: z.string(),
+  timed_out: z.boolean(),
+  duration_ms: z.number(),
+  signal: z.string().optional(),
+  stdout_truncated: z.boolean(),
+  stderr_truncated: z.boolean(),
+})
+export type ExecResponse = z.infer<typeof execResponse>

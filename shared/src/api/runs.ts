@@ -1,0 +1,75 @@
+/** Sandboxes, called runs on this surface: `/v1/runs`. Field names and defaults are those of the documented Isorun API. */
+
+import { z } from 'zod'
+import { usage } from '../usage.ts'
+
+/** Seconds without activity after which a sandbox is destroyed; 0 and -1 switch that off. */
+const idleTimeout = z
+  .int()
+  .min(-1)
+  .max(30 * 86_400)
+  .transform((seconds) => Math.max(0, seconds))
+
+const environment = z
+  .record(
+    z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'a name has letters, digits and _'),
+    z
+      .string()
+      .max(32_768)
+      .refine((value) => !value.includes('\0'), 'a value may not contain NUL'),
+  )
+  .refine((map) => Object.keys(map).length <= 256, 'at most 256 variables')
+
+/** `POST /v1/runs` */
+export const createRequest = z.object({
+  image: z.string().min(1).max(512).default('node:22-slim'),
+  vcpus: z.int().min(1).max(8).default(1),
+  mem_mib: z.int().min(128).max(32_768).default(1024),
+  disk_mib: z.int().min(64).max(1_048_576).default(4096),
+  timeout: idleTimeout.default(300),
+  env: environment.default({}),
+  network: z.object({ allow: z.array(z.string()).default([]), deny: z.array(z.string()).default([]) }).optional(),
+  network_profile: z.string().optional(),
+  credentials: z.record(z.string(), z.unknown()).optional(),
+})
+export type CreateRequest = z.infer<typeof createRequest>
+
+/** `PATCH /v1/runs/{id}` */
+export const updateRequest = z.object({ timeout: idleTimeout })
+export type UpdateRequest = z.infer<typeof updateRequest>
+
+/** A sandbox as the API shows it. */
+export const runRecord = z.object({
+  id: z.string(),
+  status: z.enum(['creating', 'running', 'hibernated', 'destroyed', 'error']),
+  /** Why, where status is `error`. */
+  reason: z.string().optional(),
+  /** The image as it was asked for. */
+  image: z.string(),
+  /** What was booted for it. */
+  resolved_image: z.string(),
+  region: z.string(),
+  vcpus: z.number(),
+  mem_mib: z.number(),
+  disk_mib: z.number(),
+  timeout: z.number(),
+  create_ms: z.number(),
+  created_at: z.string(),
+})
+export type RunRecord = z.infer<typeof runRecord>
+
+export const runList = z.object({ runs: z.array(runRecord) })
+
+/** `DELETE /v1/runs/{id}` */
+export const destroyResponse = usage.extend({ status: z.literal('destroyed'), cost_cents: z.number() })
+export type DestroyResponse = z.infer<typeof destroyResponse>
+
+/** Every error's body. `error` is one line; `code` is of the error table. */
+export const errorBody = z.object({
+  error: z.string(),
+  code: z.string(),
+  hint: z.string().optional(),
+  retryable: z.boolean(),
+  request_id: z.string(),
+})
+export type ErrorBody = z.infer<typeof errorBody>

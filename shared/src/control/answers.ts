@@ -1,0 +1,22 @@
+/** Answer heads. */
+
+import { z } from 'zod'
+import { usage } from '../usage.ts'
+
+const failed = z.object({ ok: z.literal(false), error: z.object({ code: z.string(), message: z.string() }) })
+
+function answer<Shape extends z.ZodRawShape>(shape: Shape) {
+  return z.discriminatedUnion('ok', [z.object({ ok: z.literal(true), ...shape }), failed])
+}
+
+/** One schema per op of an edge's call. */
+export const answers = {
+  'sandbox.create': answer({ resolved_image: z.string(), create_ms: z.number() }),
+  'sandbox.update': answer({}),
+  'sandbox.destroy': answer({ usage }),
+  'sandbox.stats': answer({ usage }),
+  'guest.request': answer({ status: z.int().min(200).max(599), headers: z.record(z.string(), z.string()) }),
+} as const
+
+/** What the edge answers to a runner's call. */
+export const acknowledged = answer({})

@@ -1,0 +1,5 @@
+/** Heads of the streams between edge and runner: `docs/protocol.md`, "Heads between edge and runner". Unknown fields are ignored on both sides. */
+
+export * from './answers.ts'
+export * from './from-edge.ts'
+export * from './from-runner.ts'

@@ -1,0 +1,57 @@
+/** Messages between the runner (or the edge, through it) and the guest's agent: the bodies of `docs/protocol.md`, "HTTP between runner and agent". A guest's answers are hostile until they have passed one of these. */
+
+import { z } from 'zod'
+
+export const health = z.object({ generation: z.int(), version: z.string(), uptime_ms: z.number(), boot_ms: z.number() })
+export type Health = z.infer<typeof health>
+
+/** What makes a VM this sandbox and no other; told after every boot and every restore. */
+export interface IdentityRequest {
+  readonly sandbox_id: string
+  readonly hostname: string
+  readonly clock_unix_ms: number
+  /** Base64 of 32 bytes or more for the kernel's random pool. */
+  readonly entropy: string
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** What is in force in the guest now. Without it nobody may use the VM. */
+export const identityConfirmed = z.object({ hostname: z.string(), clock_unix_ms: z.number(), entropy_bytes: z.int() })
+export type IdentityConfirmed = z.infer<typeof identityConfirmed>
+
+export interface GuestExecRequest {
+  readonly argv?: readonly string[]
+  readonly shell?: string
+  readonly env?: Readonly<Record<string, string>>
+  readonly cwd?: string
+  /** Base64. */
+  readonly stdin?: string
+  readonly timeout_ms?: number
+  readonly max_output_bytes?: number
+}
+
+export const guestExecResponse = z.object({
+  exit_code: z.int(),
+  stdout: z.string(),
+  stderr: z.string(),
+  timed_out: z.boolean(),
+  duration_ms: z.number(),
+  signal: z.string().optional(),
+  stdout_truncated: z.boolean(),
+  stderr_truncated: z.boolean(),
+})
+
+export const guestFileList = z.object({
+  path: z.string(),
+  entries: z.array(
+    z.object({
+      name: z.string(),
+      type: z.enum(['file', 'directory', 'symlink', 'other']),
+      size: z.number(),
+      mode: z.string(),
+      modified_at: z.string(),
+    }),
+  ),
+})
+
+export const guestError = z.object({ error: z.object({ code: z.string(), message: z.string() }) })

@@ -1,0 +1,60 @@
+/**
+ * Ids: one 128-bit random number per sandbox, shown in the spelling of the surface that asks. They are made and parsed here only.
+ * The id of a sandbox is unguessable, as the public URL of a port is its own credential.
+ */
+
+declare const brand: unique symbol
+type Branded<Name extends string> = string & { readonly [brand]: Name }
+
+/** `run` and 26 characters of `[a-z2-7]`. */
+export type SandboxId = Branded<'SandboxId'>
+/** 26 characters of `[a-z2-7]`. */
+export type AccountId = Branded<'AccountId'>
+/** `runner` and 26 characters of `[a-z2-7]`. */
+export type RunnerId = Branded<'RunnerId'>
+/** `req` and 26 characters of `[a-z2-7]`. */
+export type RequestId = Branded<'RequestId'>
+
+const alphabet = 'abcdefghijklmnopqrstuvwxyz234567'
+/** A 128-bit number in base32 has 26 digits, the last of which holds 3 bits. */
+const body = '[a-z2-7]{25}[aeimquy4]'
+
+/** Bytes as RFC 4648 base32 in lower case, without padding. */
+export function base32(bytes: Uint8Array): string {
+  let text = ''
+  let bits = 0
+  let value = 0
+  for (const byte of bytes) {
+    value = ((value << 8) | byte) & 0xffff
+    bits += 8
+    while (bits >= 5) {
+      bits -= 5
+      text += alphabet[(value >>> bits) & 31]
+    }
+  }
+  return bits > 0 ? text + alphabet[(value << (5 - bits)) & 31] : text
+}
+
+function random(): string {
+  return base32(crypto.getRandomValues(new Uint8Array(16)))
+}
+
+function parser<Name extends string>(prefix: string): (text: string) => Branded<Name> | undefined {
+  const pattern = new RegExp(`^${prefix}${body}$`)
+  return (text) => (pattern.test(text) ? (text as Branded<Name>) : undefined)
+}
+
+export const newSandboxId = (): SandboxId => `run${random()}` as SandboxId
+export const newAccountId = (): AccountId => random() as AccountId
+export const newRunnerId = (): RunnerId => `runner${random()}` as RunnerId
+export const newRequestId = (): RequestId => `req${random()}` as RequestId
+
+/** The id, or undefined if the text is not one. */
+export const parseSandboxId = parser<'SandboxId'>('run')
+export const parseAccountId = parser<'AccountId'>('')
+export const parseRunnerId = parser<'RunnerId'>('runner')
+
+/** A region as it stands in keys and host names: `us`, `eu`, `local`, `ap1`. */
+export function parseRegion(text: string): string | undefined {
+  return /^[a-z][a-z0-9]{1,15}$/.test(text) ? text : undefined
+}
