@@ -1,4 +1,4 @@
-/** Delays between tries: they double from `firstMs` up to `maxMs`, each with full jitter, so that a fleet does not come back all at once. */
+/** Delays between tries: they double from `firstMs` up to `maxMs`, each shortened at random by up to half, so that a fleet does not come back all at once. */
 
 export interface BackoffOptions {
   readonly firstMs: number

@@ -9,7 +9,10 @@ export class Cleanup {
 
   /** Registers an undo step; `name` says in an error what was being freed. */
   add(name: string, run: () => unknown): void {
-    if (this.#done !== undefined) void this.#done.then(run).catch(() => undefined)
+    if (this.#done !== undefined)
+      void Promise.resolve()
+        .then(run)
+        .catch(() => undefined)
     else this.#steps.push({ name, run })
   }
 
@@ -36,8 +39,11 @@ export class Cleanup {
   }
 }
 
-/** A signal that aborts with the first of the given ones, or with `deadline` after `ms`. The timer does not keep a process alive. */
-export function deadline(ms: number, what: string, ...signals: (AbortSignal | undefined)[]): AbortSignal {
+/**
+ * A signal that aborts with the first of the given ones, or with `deadline` after `ms`. The timer does not keep a process alive; disposing of the
+ * signal (`using limit = deadline(…)`) takes the timer back once the work is done.
+ */
+export function deadline(ms: number, what: string, ...signals: (AbortSignal | undefined)[]): AbortSignal & Disposable {
   const late = new AbortController()
   const timer: unknown = setTimeout(
     () => late.abort(new AppError('deadline', `cannot ${what}: not done within ${ms} ms`)),
@@ -45,7 +51,11 @@ export function deadline(ms: number, what: string, ...signals: (AbortSignal | un
   )
   if (typeof timer === 'object' && timer !== null && 'unref' in timer && typeof timer.unref === 'function')
     timer.unref()
-  return AbortSignal.any([late.signal, ...signals.filter((signal) => signal !== undefined)])
+  const signal = AbortSignal.any([late.signal, ...signals.filter((one) => one !== undefined)])
+  const stop = () => clearTimeout(timer as Parameters<typeof clearTimeout>[0])
+  if (signal.aborted) stop()
+  else signal.addEventListener('abort', stop, { once: true })
+  return Object.assign(signal, { [Symbol.dispose]: stop })
 }
 
 /** The value of `promise`, or a rejection with the signal's reason as soon as it aborts. The promise itself goes on. */

@@ -2,4 +2,5 @@
 
 export * from './exec.ts'
 export * from './files.ts'
+export * from './images.ts'
 export * from './runs.ts'

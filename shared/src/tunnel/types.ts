@@ -22,7 +22,7 @@ export interface TunnelStream {
   accept(head?: Uint8Array): void
   /** The next bytes, or undefined at the peer's end. What is returned counts as consumed and is granted again. One reader at a time. */
   read(): Promise<Uint8Array | undefined>
-  /** Resolves when the last byte was handed to the carrier, which waits for the peer's credit. Writes queue in order. */
+  /** Resolves when the last byte was handed to the carrier, which waits for the peer's credit. Writes queue in order. The array must not change until then. */
   write(bytes: Uint8Array): Promise<void>
   /** No more bytes from this side; queued writes go first. Repeating it does nothing. */
   end(): void
@@ -34,8 +34,13 @@ export interface TunnelStream {
 
 /** What carries the frames. */
 export interface Carrier {
-  /** Sends one or more whole frames. Must not keep the array. Throwing ends the connection. */
+  /** Sends one or more whole frames, at most 1 MiB. The array is the carrier's: it is never written to again. Throwing ends the connection. */
   send(bytes: Uint8Array): void
+  /**
+   * Asked after each send. A promise says that the carrier takes no more for now; nothing is sent until it resolves, and a rejection ends the connection.
+   * A carrier that buffers without telling lets a peer that does not read fill this side's memory.
+   */
+  full?(): Promise<void> | undefined
   /** Closes the carrier because of a connection error or a planned end. Called at most once. */
   close(error: AppError | undefined): void
 }
@@ -54,11 +59,13 @@ export interface MuxerOptions {
   readonly messages?: boolean
   /** Sends PING after `idleMs` of silence and ends the connection `limitMs` later; off unless given. Needs `clock`. */
   readonly keepalive?: { readonly idleMs: number; readonly limitMs: number; readonly clock: Clock }
+  /** Measures the wait for the peer's HELLO; that of `keepalive` or the system's unless given. */
+  readonly clock?: Clock
   /**
    * For an owner that sleeps between messages and loses its memory while no stream is open: takes up a connection whose HELLOs were exchanged before.
-   * Nothing is sent; frames of unknown ids are skipped, as they belong to streams from before.
+   * No HELLO is sent; frames of unknown ids belong to streams from before: they are skipped, and an answer to such a stream is told by RESET that nobody waits for it.
    */
   readonly resume?: { readonly peer: Hello; readonly firstId: number }
-  /** Called before ids from `firstId` on are used, in blocks: what `resume` must be given after this call. */
+  /** Called before a block of ids is used, with the first id after the block: what `resume` must be given from this call on. */
   readonly onReserve?: (firstId: number) => void
 }

@@ -1,0 +1,47 @@
+/** The command that runs in a sandbox, and its options. Words after `--` are a program and its arguments; no shell reads them. */
+
+import type { ExecOptions } from '@portico/sdk'
+import { type Command, Option } from 'commander'
+import { CommandError } from '../command-error.ts'
+import { positiveDuration } from './duration.ts'
+import { type Variables, variable } from './environment.ts'
+import { readInput } from './input.ts'
+
+export interface GuestOptions {
+  readonly shell?: string
+  readonly env?: Variables
+  readonly cwd?: string
+  readonly timeout: number
+  readonly interactive?: boolean
+  readonly json?: boolean
+}
+
+export function addGuestOptions(command: Command): Command {
+  return command
+    .option('--shell <line>', 'a line for the shell, instead of CMD')
+    .option('-e, --env <name=value>', 'a variable for the command; repeatable', variable)
+    .option('--cwd <dir>', 'working directory (default: /)')
+    .addOption(
+      new Option('--timeout <duration>', 'end the command after so long')
+        .argParser(positiveDuration)
+        .default(300, '5m'),
+    )
+    .option('-i, --interactive', 'pass standard input, as text, once it has ended')
+    .option('--json', 'print one line of JSON')
+}
+
+/** The command as the SDK takes it. */
+export function guestCommand(words: readonly string[], { shell }: GuestOptions): string | readonly string[] {
+  const example = 'Put it after --, such as: -- python3 -c "print(1)"'
+  if (shell !== undefined && words.length > 0) throw new CommandError('cannot run both --shell and CMD', example)
+  if (shell === '') throw new CommandError('cannot run an empty --shell line', example)
+  if (shell === undefined && words.length === 0) throw new CommandError('cannot run: no command is given', example)
+  return shell ?? words
+}
+
+/** The options as the SDK takes them; reads standard input if it is to be passed. */
+export async function execOptions(options: GuestOptions, signal: AbortSignal): Promise<ExecOptions> {
+  const { env, cwd, timeout } = options
+  const stdin = options.interactive ? await readInput(process.stdin, signal) : undefined
+  return { env, cwd, timeoutSec: timeout, stdin, signal }
+}

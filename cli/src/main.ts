@@ -1,0 +1,16 @@
+/** The CLI: reads the command line, runs the command, ends with its exit code. */
+
+import { failureOf } from './output/failure.ts'
+import { makeProgram } from './program.ts'
+
+const { program, session } = makeProgram()
+try {
+  await program.parseAsync(process.argv.slice(2), { from: 'user' })
+} catch (error) {
+  await session.progress.clear()
+  const { text, exitCode } = failureOf(error, session.local)
+  await session.terminal.complain(text)
+  session.exitCode = exitCode
+}
+await session.progress.clear()
+process.exitCode = session.exitCode

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest'
+import { format } from './failure.ts'
+import { table } from './table.ts'
+import { elapsed } from './time.ts'
+
+describe('a table', () => {
+  it('aligns its columns and ends no line with blanks', () => {
+    expect(
+      table(
+        ['A', 'LONG'],
+        [
+          ['wide cell', 'x'],
+          ['y', ''],
+        ],
+      ),
+    ).toBe('A          LONG\nwide cell  x\ny\n')
+  })
+})
+
+describe('a time', () => {
+  it.each([
+    [0, '0ms'],
+    [85.4, '85ms'],
+    [2000, '2s'],
+    [2940, '2.9s'],
+    [60_000, '1m'],
+    [200_000, '3m 20s'],
+    [7_500_000, '2h 5m'],
+    [356_400_000, '4d 3h'],
+  ])('of %d ms reads %s', (ms, text) => {
+    expect(elapsed(ms)).toBe(text)
+  })
+})
+
+describe('an error’s lines', () => {
+  it('are one for the error and one for the hint, without what a terminal would obey', () => {
+    expect(format('cannot do it:\n  \u001b[2Jwhy', 'do this')).toBe(
+      'portico: cannot do it: \ufffd[2Jwhy\nhint: do this\n',
+    )
+    expect(format('cannot do it')).toBe('portico: cannot do it\n')
+  })
+})

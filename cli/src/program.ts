@@ -1,0 +1,64 @@
+/** The command line: what there is, how it reads, and how Commander's complaints become ours. */
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { addCreate } from './commands/create.ts'
+import { addDoctor } from './commands/doctor.ts'
+import { addExec } from './commands/exec.ts'
+import { addImages } from './commands/images.ts'
+import { addList } from './commands/list.ts'
+import { addRun } from './commands/run.ts'
+import { addStop } from './commands/stop.ts'
+import { addUp } from './commands/up.ts'
+import { format } from './output/failure.ts'
+import { Session } from './session.ts'
+
+const examples = `
+Examples:
+  portico up
+  portico run python -- python3 -c 'print("hi")'
+  portico exec "$(portico create python)" --shell 'echo $((6 * 7))'
+  portico stop $(portico list -q)
+
+The platform is what --url and --key say, or PORTICO_URL and PORTICO_API_KEY,
+or the one that \`portico up\` runs on this machine.
+`
+
+/** The program and the session that its commands work in. */
+export function makeProgram(): { program: Command; session: Session } {
+  const program = new Command('portico')
+  const session = new Session(() => program.opts())
+  program
+    .description('Run code that you did not write, each piece in a microVM of its own.')
+    .version(version(), '--version', 'print the version')
+    .option('--url <url>', 'the platform')
+    .option('--key <key>', 'the API key')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand(false)
+    .addHelpText('after', examples)
+    .configureHelp({ sortOptions: false, showGlobalOptions: false, subcommandTerm })
+    .configureOutput({ outputError: (text, write) => write(complaint(text)) })
+    .exitOverride()
+  for (const add of [addRun, addCreate, addExec, addList, addStop, addImages, addUp, addDoctor]) add(program, session)
+  return { program, session }
+}
+
+/** A command in the list of all: its name and what it takes. */
+function subcommandTerm(command: Command): string {
+  return `${command.name()} ${command.usage().replace(/\[options\] ?/, '')}`.trim()
+}
+
+/** Commander's `error: …`, as a line and a hint of ours. */
+function complaint(text: string): string {
+  const [, message = text, suggestion] = /^error: (.*?)(?:\s*\((Did you mean .*)\))?\s*$/s.exec(text) ?? []
+  return format(
+    `cannot read the command line: ${message}`,
+    suggestion ?? '`portico --help` and `portico COMMAND --help` say more.',
+  )
+}
+
+function version(): string {
+  const text = readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}

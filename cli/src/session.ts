@@ -1,0 +1,39 @@
+/** One run of the CLI: its streams, its signal, the platform it talks to, and the code it ends with. Commands get this and nothing of the process. */
+
+import { resolve } from 'node:path'
+import { Portico } from '@portico/sdk'
+import { findConnection, type Given } from './connection.ts'
+import { Interrupt } from './interrupt.ts'
+import { Progress } from './output/progress.ts'
+import { Terminal } from './output/terminal.ts'
+
+/** The checkout that this CLI is a part of. */
+export const checkout = resolve(import.meta.dirname, '..', '..')
+
+export class Session {
+  readonly terminal = new Terminal(process.stdout, process.stderr)
+  readonly progress = new Progress(this.terminal)
+  readonly interrupt = new Interrupt()
+  exitCode = 0
+  /** Whether the platform is this machine's, found by itself. */
+  local = false
+  readonly #given: () => Given
+
+  /** `given` tells what the command line says of the platform, once it has been read. */
+  constructor(given: () => Given) {
+    this.#given = given
+    this.signal.addEventListener('abort', () => void this.progress.begin('cleaning up'), { once: true })
+  }
+
+  /** Aborts when the user interrupts. */
+  get signal(): AbortSignal {
+    return this.interrupt.signal
+  }
+
+  /** The client of the platform. Whoever asks for it closes it. */
+  async connect(): Promise<Portico> {
+    const { local, ...connection } = await findConnection(this.#given(), process.env, checkout)
+    this.local = local
+    return new Portico(connection)
+  }
+}

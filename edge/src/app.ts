@@ -1,0 +1,117 @@
+/**
+ * The HTTP surface: the rows of the table behind one way in. Per request: id, access, body, handler, answer. A body that was refused is
+ * taken off the caller's hands before the answer, as many clients look for an answer only then.
+ */
+
+import { type Clock, systemClock } from '@portico/shared/clock'
+import { AppError } from '@portico/shared/errors'
+import { newRequestId } from '@portico/shared/ids'
+import { type Context, Hono } from 'hono'
+import { Gate } from './auth/gate.ts'
+import { drop } from './body.ts'
+import type { Access, Call, Principals, Services } from './call.ts'
+import { objectsOf } from './durable/objects.ts'
+import type { Env } from './env.ts'
+import { RouteCache } from './guest/route-cache.ts'
+import { logFailure } from './log.ts'
+import { errorResponse, withRequestId } from './middleware/answer.ts'
+import { readJson } from './middleware/json-body.ts'
+import type { Row } from './routes/row.ts'
+import { table } from './routes/table.ts'
+
+type Bound = { Bindings: Env }
+type Handler = (context: Context<Bound>, requestId: string) => Promise<Response>
+
+/** Builds the app; what it remembers between requests is measured by `clock`. */
+export function buildApp(rows: readonly Row[] = table, clock: Clock = systemClock): Hono<Bound> {
+  const services: Services = { clock, gate: new Gate(clock), routes: new RouteCache(clock) }
+  const app = new Hono<Bound>()
+  for (const row of rows)
+    app.on(
+      [...row.methods],
+      row.path,
+      answered((context, id) => handle(row, context, id, services)),
+    )
+  for (const [path, allowed] of methodsByPath(rows))
+    app.all(
+      path,
+      answered((context) => refuseMethod(context, allowed)),
+    )
+  app.notFound(answered(refusePath))
+  return app
+}
+
+/** Runs a handler; whatever it throws becomes an answer. */
+function answered(handler: Handler): (context: Context<Bound>) => Promise<Response> {
+  return async (context) => {
+    const requestId = newRequestId()
+    try {
+      return withRequestId(await handler(context, requestId), requestId)
+    } catch (thrown) {
+      const error = AppError.from(thrown)
+      if (error.code === 'internal') logFailure(`request ${requestId}`, error)
+      const { raw } = context.req
+      if (raw.body !== null && !raw.body.locked && raw.headers.get('expect') === null) await drop(raw.body)
+      const response = withRequestId(errorResponse(error, requestId), requestId)
+      if (thrown instanceof MethodRefused) response.headers.set('allow', thrown.allowed)
+      return response
+    }
+  }
+}
+
+async function handle(row: Row, context: Context<Bound>, requestId: string, services: Services): Promise<Response> {
+  const request = context.req.raw
+  const { env } = context
+  const objects = objectsOf(env)
+  const principal = await enter(row.access, request, env, objects, services)
+  const body = row.body.kind === 'json' ? await readJson(request, row.body.schema, row.body.maxBytes) : undefined
+  const url = new URL(request.url)
+  const parameter = (name: string) => context.req.param(name) ?? ''
+  return row.handle({ request, env, objects, services, requestId, url, principal, parameter, body })
+}
+
+async function enter(
+  access: Access,
+  request: Request,
+  env: Env,
+  objects: Call['objects'],
+  { gate }: Services,
+): Promise<Principals[Access]> {
+  switch (access) {
+    case 'public':
+      return null
+    case 'key':
+      return gate.key(request, env, objects)
+    case 'runner':
+      return gate.runner(request, env, objects)
+    case 'admin':
+      gate.admin(request, env)
+      return null
+  }
+}
+
+class MethodRefused extends AppError {
+  readonly allowed: string
+
+  constructor(method: string, allowed: string) {
+    super('method_not_allowed', `cannot ${method} this path: it takes ${allowed}`)
+    this.allowed = allowed
+  }
+}
+
+async function refuseMethod(context: Context<Bound>, allowed: string): Promise<Response> {
+  throw new MethodRefused(context.req.method, allowed)
+}
+
+async function refusePath(context: Context<Bound>): Promise<Response> {
+  throw new AppError('not_found', `cannot find ${context.req.path}: there is no such path`)
+}
+
+function methodsByPath(rows: readonly Row[]): Map<string, string> {
+  const methods = new Map<string, string[]>()
+  for (const { path, methods: own } of rows) {
+    const all = own.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+    methods.set(path, [...(methods.get(path) ?? []), ...all])
+  }
+  return new Map([...methods].map(([path, all]) => [path, all.join(', ')]))
+}

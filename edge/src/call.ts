@@ -1,0 +1,40 @@
+/** What a handler gets: the request behind its row's access rule, its body already read and checked where that is JSON. */
+
+import type { Clock } from '@portico/shared/clock'
+import type { Gate, RunnerCaller } from './auth/gate.ts'
+import type { Env } from './env.ts'
+import type { RouteCache } from './guest/route-cache.ts'
+import type { Caller, Objects } from './ports.ts'
+
+/** What an isolate keeps between requests. */
+export interface Services {
+  readonly clock: Clock
+  readonly gate: Gate
+  readonly routes: RouteCache
+}
+
+export type Access = 'public' | 'key' | 'admin' | 'runner'
+
+/** Who came in, by access rule. */
+export interface Principals {
+  readonly public: null
+  readonly key: Caller
+  readonly admin: null
+  readonly runner: RunnerCaller
+}
+
+export interface Call<Who extends Access = Access, Body = unknown> {
+  readonly request: Request
+  readonly env: Env
+  readonly objects: Objects
+  readonly services: Services
+  readonly requestId: string
+  readonly url: URL
+  readonly principal: Principals[Who]
+  /** A part of the path, by its name in the row. */
+  parameter(name: string): string
+  /** The parsed JSON; undefined where the row takes none. */
+  readonly body: Body
+}
+
+export type KeyCall = Call<'key'>

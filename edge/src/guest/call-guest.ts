@@ -1,0 +1,54 @@
+/**
+ * A call to the agent of a sandbox, from the Worker: route, runner's object, answer. Where memory led to the wrong place the route is
+ * looked up again and the call made once more, if nothing of its body was used up.
+ */
+
+import { AppError } from '@portico/shared/errors'
+import type { KeyCall } from '../call.ts'
+import { runnerFetcher } from '../durable/objects.ts'
+import { reach } from '../platform-errors.ts'
+import type { Route } from '../ports.ts'
+import { guestError } from './guest-errors.ts'
+import { callRequest, type GuestCall, readAnswer } from './wire.ts'
+
+export interface GuestRequest {
+  readonly method: GuestCall['method']
+  /** Path and query on the agent. */
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: ReadableStream | string | null
+  /** How long the guest may take once it has the body. */
+  readonly waitMs: number
+}
+
+/** The guest's successful answer; anything else is thrown as an error of the table. */
+export async function callGuest(call: KeyCall, sandbox: string, request: GuestRequest): Promise<Response> {
+  const first = await call.services.routes.find(call.objects, call.principal, sandbox)
+  try {
+    return await succeeded(await send(call, sandbox, first.route, request))
+  } catch (thrown) {
+    if (!isMisled(thrown)) throw thrown
+    call.services.routes.drop(sandbox)
+    if (first.fresh || request.body instanceof ReadableStream) throw thrown
+    const second = await call.services.routes.find(call.objects, call.principal, sandbox)
+    return await succeeded(await send(call, sandbox, second.route, request))
+  }
+}
+
+async function send(call: KeyCall, sandbox: string, route: Route, request: GuestRequest): Promise<Response> {
+  const { method, path, headers = {}, body = null, waitMs } = request
+  const { runner, generation } = route
+  const guestCall = { sandbox, generation, method, path, headers, request_id: call.requestId, wait_ms: waitMs }
+  const fetched = runnerFetcher(call.env, runner).fetch(callRequest(guestCall, body))
+  return readAnswer(await reach('reach the sandbox', fetched))
+}
+
+/** A runner does not have the sandbox, or not in this generation. Only a runner can say so: the guest's own errors have other codes. */
+function isMisled(thrown: unknown): boolean {
+  return thrown instanceof AppError && (thrown.code === 'moved' || thrown.code === 'sandbox_not_found')
+}
+
+async function succeeded(response: Response): Promise<Response> {
+  if (response.status < 400) return response
+  throw guestError(response.status, await response.text())
+}

@@ -1,0 +1,36 @@
+/** Errors that the agent answers, as errors of ours. A guest's word is hostile: it may name only codes that concern its own files and processes. */
+
+import { AppError, type ErrorCode, isErrorCode } from '@portico/shared/errors'
+import { guestError as guestErrorBody } from '@portico/shared/guest'
+
+const theirs: readonly ErrorCode[] = [
+  'invalid_request',
+  'invalid_json',
+  'invalid_path',
+  'not_found',
+  'file_not_found',
+  'permission_denied',
+  'conflict',
+  'is_directory',
+  'not_directory',
+  'payload_too_large',
+  'no_space',
+  'overloaded',
+]
+
+/** The error behind an answer of the agent with status 400 or more. */
+export function guestError(status: number, body: string): AppError {
+  const told = parse(body)
+  if (told !== undefined && isErrorCode(told.code) && theirs.includes(told.code)) return AppError.fromWire(told)
+  const why = told?.message ?? `the sandbox answered ${status}`
+  return new AppError('guest_error', `cannot finish the call: ${why}`)
+}
+
+function parse(body: string): { code: string; message: string } | undefined {
+  try {
+    const parsed = guestErrorBody.safeParse(JSON.parse(body))
+    return parsed.success ? parsed.data.error : undefined
+  } catch {
+    return undefined
+  }
+}

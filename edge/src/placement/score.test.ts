@@ -1,0 +1,52 @@
+import { AppError } from '@portico/shared/errors'
+import { describe, expect, test } from 'vitest'
+import { type Candidate, choose, type Need } from './score.ts'
+
+const runner = (id: string, more: Partial<Candidate> = {}): Candidate => ({
+  id,
+  connected: true,
+  draining: false,
+  freeMemMib: 4096,
+  freeSlots: 4,
+  images: ['python'],
+  ...more,
+})
+const need: Need = { region: 'local', image: 'python', memMib: 1024, avoid: [] }
+
+function refusal(candidates: Candidate[], asked: Need = need): string {
+  try {
+    choose(candidates, asked)
+  } catch (error) {
+    if (error instanceof AppError) return error.code
+  }
+  return 'accepted'
+}
+
+describe('choosing a runner', () => {
+  test('takes the one with the most memory, then the most places, then the lowest id', () => {
+    expect(choose([runner('a'), runner('b', { freeMemMib: 8192 })], need).id).toBe('b')
+    expect(choose([runner('a'), runner('b', { freeSlots: 9 })], need).id).toBe('b')
+    expect(choose([runner('b'), runner('a')], need).id).toBe('a')
+  })
+
+  test('prefers a runner that has the image ready over one with more room', () => {
+    const other = runner('a', { freeMemMib: 65_536, images: [] })
+    expect(choose([other, runner('b')], need).id).toBe('b')
+  })
+
+  test('asks a runner that does not list the image when nobody lists it', () => {
+    expect(choose([runner('a', { images: [] })], need).id).toBe('a')
+  })
+
+  test('fits exactly, and refuses one MiB or one place less', () => {
+    expect(choose([runner('a', { freeMemMib: 1024, freeSlots: 1 })], need).id).toBe('a')
+    expect(refusal([runner('a', { freeMemMib: 1023 })])).toBe('capacity')
+    expect(refusal([runner('a', { freeSlots: 0 })])).toBe('capacity')
+  })
+
+  test('skips runners that are gone, draining or have refused', () => {
+    expect(refusal([runner('a', { connected: false }), runner('b', { draining: true })])).toBe('no_runner')
+    expect(refusal([runner('a')], { ...need, avoid: ['a'] })).toBe('capacity')
+    expect(refusal([])).toBe('no_runner')
+  })
+})

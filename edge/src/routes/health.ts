@@ -1,0 +1,5 @@
+/** `GET /healthz`: the front door answers. */
+
+export function health(): Response {
+  return Response.json({ status: 'ok' })
+}

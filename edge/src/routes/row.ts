@@ -1,0 +1,40 @@
+/** A row of the route table. Its access rule and its body's rule are part of it: a row without one does not compile. */
+
+import type { z } from 'zod'
+import type { Access, Call } from '../call.ts'
+
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+
+/** JSON of a schema and a size, a stream that is passed on as it comes, or nothing that anybody would read. */
+export type BodyRule =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'stream' }
+  | { readonly kind: 'json'; readonly schema: z.ZodType; readonly maxBytes: number }
+
+type Parsed<Rule extends BodyRule> = Rule extends { kind: 'json'; schema: infer Schema extends z.ZodType }
+  ? z.output<Schema>
+  : undefined
+
+export interface Row<Who extends Access = Access, Rule extends BodyRule = BodyRule> {
+  /** GET serves HEAD, too. */
+  readonly methods: readonly Method[]
+  readonly path: `/${string}`
+  readonly access: Who
+  readonly body: Rule
+  handle(call: Call<Who, Parsed<Rule>>): Response | Promise<Response>
+}
+
+export const none = { kind: 'none' } as const
+export const stream = { kind: 'stream' } as const
+
+const maxJson = 1_048_576
+
+/** A JSON body of at most 1 MiB. */
+export function json<Schema extends z.ZodType>(schema: Schema) {
+  return { kind: 'json', schema, maxBytes: maxJson } as const
+}
+
+/** Checks a row where it is written, and then forgets its particulars, so that rows fit into one table. */
+export function row<const Who extends Access, const Rule extends BodyRule>(given: Row<Who, Rule>): Row {
+  return given as unknown as Row
+}

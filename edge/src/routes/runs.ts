@@ -1,0 +1,74 @@
+/** `/v1/runs`: a sandbox's life. The sandbox's object decides everything; here requests become its calls, and its answers documents. */
+
+import { createRequest, type DestroyResponse, type RunRecord, type UpdateRequest } from '@portico/shared/api'
+import { AppError } from '@portico/shared/errors'
+import { newSandboxId, parseSandboxId } from '@portico/shared/ids'
+import { costCents } from '@portico/shared/usage'
+import { z } from 'zod'
+import type { Call, KeyCall } from '../call.ts'
+import { unwrap } from '../outcome.ts'
+import { reach } from '../platform-errors.ts'
+import type { SandboxPort } from '../ports.ts'
+
+/** The documented request, and the one undocumented security setting that is known to be sent. */
+export const runRequest = createRequest.extend({ credentials_v2: z.unknown().optional() })
+type RunRequest = z.output<typeof runRequest>
+
+/** `POST /v1/runs` */
+export async function createRun(call: Call<'key', RunRequest>): Promise<Response> {
+  const { body, objects, principal } = call
+  refuseUnsupported(body)
+  const { image, vcpus, mem_mib, disk_mib, timeout, env } = body
+  const spec = { image, vcpus, mem_mib, disk_mib, idle_timeout: timeout, env }
+  const sandbox = newSandboxId()
+  const created = objects.sandbox(sandbox).create({ ...principal, sandbox, spec })
+  return Response.json(unwrap(await reach('create the sandbox', created)) satisfies RunRecord, { status: 201 })
+}
+
+/** `GET /v1/runs` */
+export async function listRuns({ objects, principal }: KeyCall): Promise<Response> {
+  const runs = await reach('list sandboxes', objects.account(principal.account).active(principal.region))
+  return Response.json({ runs })
+}
+
+/** `GET /v1/runs/{id}` */
+export async function readRun(call: KeyCall): Promise<Response> {
+  const { sandbox } = sandboxOf(call)
+  return Response.json(unwrap(await reach('read the sandbox', sandbox.read(call.principal))))
+}
+
+/** `PATCH /v1/runs/{id}` */
+export async function updateRun(call: Call<'key', UpdateRequest>): Promise<Response> {
+  const { sandbox } = sandboxOf(call)
+  return Response.json(unwrap(await reach('change the sandbox', sandbox.update(call.principal, call.body.timeout))))
+}
+
+/** `DELETE /v1/runs/{id}` */
+export async function destroyRun(call: KeyCall): Promise<Response> {
+  const { id, sandbox } = sandboxOf(call)
+  call.services.routes.drop(id)
+  const { record, usage } = unwrap(await reach('destroy the sandbox', sandbox.destroy(call.principal)))
+  const cost_cents = costCents(usage.uptime_ms, record.vcpus, record.mem_mib)
+  return Response.json({ status: 'destroyed', ...usage, cost_cents } satisfies DestroyResponse)
+}
+
+/** The sandbox that a path names. What cannot be an id is a sandbox that does not exist, and costs no object. */
+export function sandboxOf(call: Call): { id: string; sandbox: SandboxPort } {
+  const id = parseSandboxId(call.parameter('id'))
+  if (id === undefined) throw new AppError('sandbox_not_found', 'cannot find the sandbox: there is none with this id')
+  return { id, sandbox: call.objects.sandbox(id) }
+}
+
+/** Security settings are kept or refused, never ignored. No sandbox has a network yet, so what asks for none is kept. */
+function refuseUnsupported(body: RunRequest): void {
+  if (body.network !== undefined) throw unsupported('network', 'sandboxes have no network yet')
+  if (body.network_profile !== undefined && body.network_profile !== 'locked-down') {
+    throw unsupported('network_profile', 'sandboxes have no network yet, so only "locked-down" can be kept')
+  }
+  if (Object.keys(body.credentials ?? {}).length > 0) throw unsupported('credentials', 'they cannot be injected yet')
+  if (body.credentials_v2 !== undefined) throw unsupported('credentials_v2', 'they cannot be injected yet')
+}
+
+function unsupported(field: string, why: string): AppError {
+  return new AppError('unsupported', `cannot create the sandbox: ${field}: ${why}`)
+}

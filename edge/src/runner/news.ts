@@ -1,0 +1,61 @@
+/**
+ * What a runner tells by itself: its status and the ends of sandboxes. The region learns the status, the sandboxes' own objects decide
+ * what it means for them, and the runner is told to destroy what nobody claims.
+ */
+
+import type { Clock } from '@portico/shared/clock'
+import type { RunnerStatus, SandboxEventMessage } from '@portico/shared/control'
+import { parseSandboxId } from '@portico/shared/ids'
+import type { Usage } from '@portico/shared/usage'
+import { unwrap } from '../outcome.ts'
+import { reach } from '../platform-errors.ts'
+import type { CallOutcome, Objects } from '../ports.ts'
+import type { AssignedTable } from '../store/assigned.ts'
+import { difference } from './reconcile.ts'
+
+/** What one status may make the edge ask about; the next status, 30 s later at most, goes on. */
+const mostAtOnce = 100
+
+export interface NewsOptions {
+  readonly runner: string
+  readonly region: string
+  readonly objects: Objects
+  readonly assigned: AssignedTable
+  readonly clock: Clock
+  /** Tells this runner to destroy a sandbox. */
+  readonly destroy: (sandbox: string, generation: number) => Promise<CallOutcome<Usage>>
+}
+
+/** Takes a status: the region first, then the differences. */
+export async function hearStatus(options: NewsOptions, tunnel: string, status: RunnerStatus): Promise<void> {
+  const { objects, assigned, clock, runner, region } = options
+  const { op: _op, session: _session, sandboxes, ...figures } = status
+  const known = sandboxes.filter((one) => parseSandboxId(one.sandbox) !== undefined)
+  const { lost, unknown } = difference(assigned.all(), known, clock.now())
+  const report = { ...figures, sandboxes: known.map((one) => one.sandbox) }
+  await reach('report the runner', objects.region(region).report(runner, tunnel, clock.now(), report))
+  for (const row of lost.slice(0, mostAtOnce)) {
+    unwrap(await reach('report a lost sandbox', objects.sandbox(row.sandbox).lost(runner, row.generation)))
+    assigned.remove(row.sandbox, row.generation)
+  }
+  for (const one of unknown.slice(0, mostAtOnce)) await settle(options, one.sandbox, one.generation)
+}
+
+/** Takes an event: whatever it is, the sandbox's object knows what to do with it. */
+export async function hearEvent(options: NewsOptions, message: SandboxEventMessage): Promise<void> {
+  const { objects, assigned, runner } = options
+  if (parseSandboxId(message.sandbox) === undefined) return
+  unwrap(await reach('report a sandbox', objects.sandbox(message.sandbox).event(runner, message)))
+  if (message.state === 'destroyed') assigned.remove(message.sandbox, message.generation)
+}
+
+/** A sandbox that this runner was not known to have: kept if its own object says so, destroyed otherwise. */
+async function settle(options: NewsOptions, sandbox: string, generation: number): Promise<void> {
+  const { objects, assigned, clock, runner, destroy } = options
+  const kept = await reach('ask for a sandbox', objects.sandbox(sandbox).claims(runner, generation))
+  if (kept) return assigned.put({ sandbox, generation, confirmed: true, since: clock.now() })
+  const answer = await destroy(sandbox, generation)
+  if (!answer.ok) return
+  const ended = { op: 'sandbox.event', sandbox, generation, state: 'destroyed', usage: answer.value } as const
+  unwrap(await reach('report a sandbox', objects.sandbox(sandbox).event(runner, ended)))
+}

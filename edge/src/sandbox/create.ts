@@ -1,0 +1,108 @@
+/**
+ * Making a sandbox: a place is reserved in the region, a runner is asked with a generation of its own, and the answer counts only while
+ * that generation is in force. A runner that has no room after all is passed over; any other failure ends the sandbox, as its id was
+ * never given to anybody.
+ */
+
+import type { RunRecord } from '@portico/shared/api'
+import { AppError, type WireError } from '@portico/shared/errors'
+import { after } from '@portico/shared/lifecycle'
+import { reach } from '../platform-errors.ts'
+import type { CallOutcome, Created, CreateInput } from '../ports.ts'
+import { finishDestroy, startDestroy } from './destroy.ts'
+import type { Fence } from './fence.ts'
+import type { Life } from './life.ts'
+import { newRecord, publicRecord } from './record.ts'
+
+const mostPlacements = 3
+
+/** Creates the sandbox and answers its record once it runs. */
+export function create(life: Life, input: CreateInput): Promise<RunRecord> {
+  life.begin(newRecord(input, life.clock.now()))
+  return life.once('create', async () => {
+    try {
+      return await makeSomewhere(life, input)
+    } finally {
+      await life.publish()
+    }
+  })
+}
+
+async function makeSomewhere(life: Life, input: CreateInput): Promise<RunRecord> {
+  const avoid: string[] = []
+  let refusal: AppError | undefined
+  while (avoid.length < mostPlacements) {
+    const fence = await place(life, input, avoid, refusal)
+    const answer = await ask(life, fence, input)
+    if (!life.holds(fence) || life.known.state !== 'creating') throw overtaken()
+    if (answer.ok) return ready(life, answer.value)
+    if (!isRefusal(answer)) throw fail(life, answer)
+    refusal = AppError.fromWire(answer.error)
+    avoid.push(fence.runner)
+  }
+  throw giveUp(life, refusal ?? overtaken())
+}
+
+async function place(life: Life, input: CreateInput, avoid: string[], refusal: AppError | undefined): Promise<Fence> {
+  const { sandbox, region, spec } = input
+  const asked = { sandbox, region, image: spec.image, memMib: spec.mem_mib, avoid }
+  const placed = await reach('create the sandbox', life.objects.region(region).place(asked)).catch((thrown) => {
+    throw giveUp(life, AppError.from(thrown))
+  })
+  if (life.known.state !== 'creating') {
+    giveBackPlace(life)
+    throw overtaken()
+  }
+  if (!placed.ok) throw giveUp(life, refusal ?? AppError.fromWire(placed.error))
+  const { generation } = life.change({ runner: placed.value, generation: life.known.generation + 1 })
+  life.inBackground('tell the account', life.publish())
+  return { runner: placed.value, generation }
+}
+
+async function ask(life: Life, fence: Fence, input: CreateInput): Promise<CallOutcome<Created>> {
+  try {
+    const runner = life.objects.runner(fence.runner)
+    return await reach('create the sandbox', runner.create(input.sandbox, fence.generation, input.spec))
+  } catch (thrown) {
+    return { ok: false, error: AppError.from(thrown).toWire(), reached: 'unknown' }
+  }
+}
+
+function ready(life: Life, made: Created): RunRecord {
+  const record = life.change({
+    state: after(life.known.state, 'ready'),
+    resolvedImage: made.resolvedImage,
+    createMs: made.createMs,
+    readyAt: life.clock.now(),
+  })
+  return publicRecord(record)
+}
+
+/** A runner without room, or one that went away before it heard of the sandbox: another may do it. */
+function isRefusal(answer: { reached: string; error: WireError }): boolean {
+  return answer.reached === 'not_sent' || (answer.reached === 'answered' && answer.error.code === 'capacity')
+}
+
+/** The runner has said that it failed and freed everything; or nobody knows, and then it is told to destroy it until it confirms. */
+function fail(life: Life, answer: { reached: string; error: WireError }): AppError {
+  const error = AppError.fromWire(answer.error)
+  if (answer.reached === 'answered') return giveUp(life, error)
+  startDestroy(life, error.message)
+  life.inBackground('undo the create', finishDestroy(life))
+  return error
+}
+
+function giveUp(life: Life, error: AppError): AppError {
+  life.end(null, error.message)
+  giveBackPlace(life)
+  return error
+}
+
+function giveBackPlace(life: Life): void {
+  const { id, region } = life.known
+  life.inBackground('give the place back', life.objects.region(region).release(id))
+}
+
+function overtaken(): AppError {
+  return new AppError('conflict', 'cannot create the sandbox: it was destroyed while it was being created')
+}

@@ -1,0 +1,169 @@
+/**
+ * One sandbox's record in force: every change goes through here, is stored before anything else happens, sets the alarm that finishes
+ * what an eviction would interrupt, and reaches the account's index sooner or later.
+ */
+
+import type { Clock } from '@portico/shared/clock'
+import { AppError } from '@portico/shared/errors'
+import { request } from '@portico/shared/lifecycle'
+import type { Usage } from '@portico/shared/usage'
+import { logFailure } from '../log.ts'
+import { fromPlatform } from '../platform-errors.ts'
+import type { Caller, Objects } from '../ports.ts'
+import { type Fence, isCurrent } from './fence.ts'
+import { indexEntry, nextAlarm, type SandboxRecord } from './record.ts'
+
+/** Where the record is kept. */
+export interface RecordStore {
+  get(): SandboxRecord | undefined
+  put(record: SandboxRecord): void
+  /** Undefined takes the alarm away. */
+  setAlarm(at: number | undefined): void
+  clear(): Promise<void>
+}
+
+export interface LifeOptions {
+  readonly store: RecordStore
+  readonly objects: Objects
+  readonly clock: Clock
+  /** Keeps the object awake until the work is done. */
+  readonly background: (work: Promise<unknown>) => void
+}
+
+export class Life {
+  readonly objects: Objects
+  readonly clock: Clock
+  readonly #store: RecordStore
+  readonly #background: (work: Promise<unknown>) => void
+  readonly #flights = new Map<string, Promise<unknown>>()
+  #record: SandboxRecord | undefined
+
+  constructor(options: LifeOptions) {
+    this.objects = options.objects
+    this.clock = options.clock
+    this.#store = options.store
+    this.#background = options.background
+  }
+
+  get record(): SandboxRecord | undefined {
+    this.#record ??= this.#store.get()
+    return this.#record
+  }
+
+  /** The record of a sandbox that exists. */
+  get known(): SandboxRecord {
+    if (this.record === undefined) throw notFound()
+    return this.record
+  }
+
+  /** Stores the first record. */
+  begin(record: SandboxRecord): void {
+    if (this.record !== undefined) throw new AppError('conflict', 'cannot create the sandbox: its id is in use')
+    this.#write(record)
+  }
+
+  /** The one way to change a record. */
+  change(patch: Partial<SandboxRecord>): SandboxRecord {
+    return this.#write({ ...this.known, ...patch, version: this.known.version + 1 })
+  }
+
+  /** The end: from here on nothing changes but the index. Ending twice keeps the first. */
+  end(usage: Usage | null, reason: string | null = this.known.reason): SandboxRecord {
+    if (this.known.state === 'destroyed') return this.known
+    return this.change({ state: 'destroyed', reason, usage, endedAt: this.clock.now(), retryAt: null })
+  }
+
+  /** The record, if it is this caller's and not over. */
+  mine(caller: Caller): SandboxRecord {
+    const { record } = this
+    if (record?.account !== caller.account || record.region !== caller.region || record.state === 'destroyed') {
+      throw notFound()
+    }
+    return record
+  }
+
+  /** The same, for everything but destroying it: what is on its way out is gone for its owner. */
+  usable(caller: Caller): SandboxRecord {
+    const record = this.mine(caller)
+    if (record.state === 'destroying') throw notFound()
+    return record
+  }
+
+  /** Sets the alarm again after it went off. */
+  keepAlarm(): void {
+    if (this.record !== undefined) this.#store.setAlarm(nextAlarm(this.record, this.clock.now()))
+  }
+
+  /** Whether work that captured this fence may still write. */
+  holds(fence: Fence): boolean {
+    return isCurrent(this.record, fence)
+  }
+
+  /** Joins work of this name that is under way, or starts it. */
+  once<Value>(name: string, work: () => Promise<Value>): Promise<Value> {
+    const flight = this.#flights.get(name) as Promise<Value> | undefined
+    if (flight !== undefined) return flight
+    const started = work().finally(() => this.#flights.delete(name))
+    this.#flights.set(name, started)
+    return started
+  }
+
+  isUnderWay(name: string): boolean {
+    return this.#flights.has(name)
+  }
+
+  /** Work that nobody waits for; its failure is logged. */
+  inBackground(what: string, work: Promise<unknown>): void {
+    this.#background(work.catch((thrown) => logFailure(what, fromPlatform(thrown, what))))
+  }
+
+  /** Brings the account's index up to date. It does not fail: what could not be told now, the alarm tells. */
+  async publish(): Promise<void> {
+    while (this.known.indexed < this.known.version) {
+      if (!(await this.once('publish', () => this.#tellAccount()))) return
+    }
+  }
+
+  /** Forgets everything, long after the end. */
+  async clear(): Promise<void> {
+    this.#record = undefined
+    await this.#store.clear()
+  }
+
+  async #tellAccount(): Promise<boolean> {
+    const told = this.known
+    try {
+      await this.objects.account(told.account).index(indexEntry(told))
+    } catch (thrown) {
+      logFailure('tell the account', fromPlatform(thrown, 'tell the account'))
+      return false
+    }
+    this.#write({ ...this.known, indexed: told.version })
+    return true
+  }
+
+  #write(record: SandboxRecord): SandboxRecord {
+    this.#record = record
+    this.#store.put(record)
+    this.#store.setAlarm(nextAlarm(record, this.clock.now()))
+    return record
+  }
+}
+
+export function notFound(): AppError {
+  return new AppError('sandbox_not_found', 'cannot find the sandbox: there is none with this id')
+}
+
+/** Throws unless the sandbox may be used, with the code that says why not. */
+export function assertUsable(record: SandboxRecord, action: string): void {
+  const verdict = request(record.state, 'use')
+  if (verdict.kind !== 'denied') return
+  switch (record.state) {
+    case 'error':
+      throw new AppError('sandbox_failed', `cannot ${action}: ${record.reason ?? verdict.reason}`)
+    case 'creating':
+      throw new AppError('sandbox_not_running', `cannot ${action}: ${verdict.reason}`)
+    default:
+      throw notFound()
+  }
+}

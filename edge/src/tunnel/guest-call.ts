@@ -1,0 +1,211 @@
+/**
+ * One HTTP request to a guest: the body goes up as the guest takes it, the answer comes down as the caller takes it. Nothing is held but
+ * what the stream's credit allows, and answers that are small anyway.
+ *
+ *   waiting ──answer's head──▶ answering ──both ends──▶ over
+ *      └────────┴── caller gone, nothing moved for too long, tunnel lost ──▶ over, the stream reset
+ */
+
+import { type Clock, systemClock } from '@portico/shared/clock'
+import { answers } from '@portico/shared/control'
+import { AppError } from '@portico/shared/errors'
+import { parseHead, type TunnelStream } from '@portico/shared/tunnel'
+import { drop, dropped, pieces } from '../body.ts'
+import { errorAnswer, type GuestCall, guestHeaders } from '../guest/wire.ts'
+import { notConnected } from './ask.ts'
+import type { Session } from './sessions.ts'
+
+/** An answer of which nothing moves for so long is given up, whoever holds it up. */
+const stalledMs = 120_000
+/** How often a call looks whether its runner is still heard. */
+const lookMs = 10_000
+/** Up to here a body of known length is passed on in one piece, which costs a fraction of streaming it. */
+const small = 65_536
+/** Statuses that have no body. */
+const bodiless = [204, 205, 304]
+
+const encoder = new TextEncoder()
+
+/** Makes the call. Failures are answers, too: they have to cross to the Worker. */
+export async function guestCall(session: Session | undefined, call: GuestCall, request: Request): Promise<Response> {
+  if (session === undefined) return errorAnswer(notConnected())
+  let exchange: Exchange | undefined
+  try {
+    exchange = new Exchange(session, call, request, systemClock)
+    return await exchange.answer()
+  } catch (thrown) {
+    const error = AppError.from(thrown)
+    await exchange?.fail(error)
+    return errorAnswer(error.toWire())
+  }
+}
+
+class Exchange {
+  readonly #session: Session
+  readonly #call: GuestCall
+  readonly #request: Request
+  readonly #stream: TunnelStream
+  readonly #clock: Clock
+  #movedAt: number
+  #limitMs: number
+  #stopLooking: () => void = () => undefined
+  #upload: Promise<void> | undefined
+
+  constructor(session: Session, call: GuestCall, request: Request, clock: Clock) {
+    this.#session = session
+    this.#call = call
+    this.#request = request
+    this.#clock = clock
+    this.#movedAt = clock.now()
+    this.#limitMs = call.wait_ms
+    const { wait_ms: _ours, ...head } = call
+    this.#stream = session.muxer.open(encoder.encode(JSON.stringify({ op: 'guest.request', ...head })))
+    request.signal.addEventListener('abort', this.#onGone)
+    this.#look()
+    const { body } = request
+    if (body === null) this.#stream.end()
+    else this.#upload = isSmall(request.headers) ? this.#sendWhole(request) : this.#send(body)
+  }
+
+  /** The guest's answer, its body on its way. */
+  async answer(): Promise<Response> {
+    const head = parseHead(await this.#stream.head(), answers['guest.request'])
+    if (!head.ok) throw AppError.fromWire(head.error)
+    this.#moved(stalledMs)
+    const headers = guestHeaders(head.headers)
+    const length = lengthOf(headers)
+    const { status } = head
+    if (this.#call.method === 'HEAD' || bodiless.includes(status)) {
+      await this.#finish()
+      return new Response(null, { status, headers })
+    }
+    // An error that came before the whole body was taken: the rest of it is dropped before the caller is answered.
+    const whole = length !== undefined && length <= small
+    if (!whole && status < 400) return new Response(this.#receive(length), { status, headers })
+    const body = await this.#gather(whole ? length : small)
+    await this.#finish()
+    return new Response(body, { status, headers })
+  }
+
+  /** Ends it for a reason of ours. What the caller still sends is dropped, so that it gets to see the answer. */
+  async fail(error: AppError): Promise<void> {
+    this.#stream.reset(error.toWire())
+    await this.#finish()
+  }
+
+  readonly #onGone = (): void => {
+    this.#stream.reset({ code: 'cancelled', message: 'cannot finish the call: the caller went away' })
+  }
+
+  async #sendWhole(request: Request): Promise<void> {
+    try {
+      const bytes = new Uint8Array(await request.arrayBuffer())
+      this.#stream.write(bytes).catch(() => undefined)
+      this.#stream.end()
+    } catch {
+      this.#onGone()
+    }
+  }
+
+  async #send(body: ReadableStream): Promise<void> {
+    try {
+      for await (const piece of pieces(body)) {
+        await this.#stream.write(piece)
+        this.#moved()
+      }
+      this.#stream.end()
+    } catch {
+      // Either the caller's body broke off, and half a body must not look like a whole one, or the stream is over and the caller still sends.
+      this.#stream.reset({ code: 'cancelled', message: 'cannot send the body: the caller went away' })
+      await drop(body)
+    }
+  }
+
+  /** The answer's body as a stream of the platform's own, which the Worker can pass on without waking JavaScript. */
+  #receive(length: number | undefined): ReadableStream {
+    const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length)
+    void this.#copy(writable.getWriter()).finally(() => this.#over())
+    return readable
+  }
+
+  async #copy(writer: WritableStreamDefaultWriter<Uint8Array>): Promise<void> {
+    writer.closed.catch(this.#onGone)
+    try {
+      for (let bytes = await this.#stream.read(); bytes !== undefined; bytes = await this.#stream.read()) {
+        await writer.write(bytes)
+        this.#moved()
+      }
+      await writer.close()
+    } catch (thrown) {
+      this.#onGone()
+      await writer.abort(thrown).catch(() => undefined)
+    }
+  }
+
+  /** All of an answer that is small, or was announced so. */
+  async #gather(most: number): Promise<Uint8Array> {
+    const parts: Uint8Array[] = []
+    let length = 0
+    for (let bytes = await this.#stream.read(); bytes !== undefined; bytes = await this.#stream.read()) {
+      length += bytes.length
+      if (length > most)
+        throw new AppError('guest_error', 'cannot read the answer of the guest: it is longer than announced')
+      parts.push(bytes)
+    }
+    return parts.length === 1 ? (parts[0] as Uint8Array) : joined(parts, length)
+  }
+
+  /** Tells the guest that nobody reads on and waits, within a bound, until the caller has sent what it had to send. */
+  async #finish(): Promise<void> {
+    this.#stream.reset({ code: 'cancelled', message: 'cannot send more: the answer is complete' })
+    this.#over()
+    if (this.#upload === undefined) return
+    const late = Promise.withResolvers<void>()
+    const stop = this.#clock.after(dropped.ms, () => late.resolve())
+    await Promise.race([this.#upload, late.promise])
+    stop()
+  }
+
+  #over(): void {
+    this.#stopLooking()
+    this.#request.signal.removeEventListener('abort', this.#onGone)
+  }
+
+  #moved(limitMs = this.#limitMs): void {
+    this.#movedAt = this.#clock.now()
+    this.#limitMs = limitMs
+  }
+
+  /** Looks now and then whether anything moves and whether the runner is still heard. */
+  #look(): void {
+    const left = this.#movedAt + this.#limitMs - this.#clock.now()
+    if (left <= 0) {
+      const why = 'the sandbox did not go on in time'
+      this.#stream.reset({ code: 'deadline', message: `cannot finish the call: ${why}` })
+    } else if (!this.#session.isAlive()) {
+      this.#session.drop(new AppError('runner_disconnected', 'cannot finish the call: its runner fell silent'))
+    } else {
+      this.#stopLooking = this.#clock.after(Math.min(left, lookMs), () => this.#look())
+    }
+  }
+}
+
+function isSmall(headers: Headers): boolean {
+  const length = lengthOf(headers)
+  return length !== undefined && length <= small
+}
+
+function lengthOf(headers: Headers): number | undefined {
+  const text = headers.get('content-length') ?? ''
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined
+}
+
+function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const whole = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}

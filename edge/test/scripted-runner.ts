@@ -1,0 +1,200 @@
+/**
+ * A runner that does what a test tells it, speaking the real protocol over a real WebSocket of the front door. Unless told otherwise it
+ * behaves: it makes and destroys sandboxes at once, and its guests answer 404.
+ */
+
+import { acknowledged, type EdgeCall, edgeCall, type RunnerStatus } from '@portico/shared/control'
+import { AppError, type WireError } from '@portico/shared/errors'
+import { answer, call, closeFrame, Muxer, parseHead, refuse, type TunnelStream } from '@portico/shared/tunnel'
+import { expect } from 'vitest'
+import { answer as adminAnswer, adminKey, ask } from './client.ts'
+
+type Op = EdgeCall['op']
+type CallOf<Name extends Op> = Extract<EdgeCall, { op: Name }>
+
+/** Handles one call; without one the default answers. */
+export type Script = { [Name in Op]?: (call: CallOf<Name>, stream: TunnelStream) => unknown }
+
+export const someUsage = {
+  cpu_ms: 120,
+  mem_peak_bytes: 50_000_000,
+  mem_current_bytes: 40_000_000,
+  disk_used_bytes: 1_000_000,
+  uptime_ms: 3_600_000,
+}
+
+const encoder = new TextEncoder()
+
+export interface Enrolled {
+  readonly id: string
+  readonly token: string
+}
+
+export async function enrol(region = 'local'): Promise<Enrolled> {
+  return adminAnswer<Enrolled>('/admin/runners', { key: adminKey, json: { region } })
+}
+
+/** A guest's answer with a small body. */
+export function guestAnswers(stream: TunnelStream, status: number, body: unknown): void {
+  const bytes = encoder.encode(JSON.stringify(body))
+  answer(stream, {
+    status,
+    headers: { 'Content-Type': 'application/json', 'Content-Length': String(bytes.length) },
+  })
+  void stream.write(bytes).catch(() => undefined)
+  stream.end()
+}
+
+/** Everything the other side sends, as text. */
+export async function readAll(stream: TunnelStream): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  for (let bytes = await stream.read(); bytes !== undefined; bytes = await stream.read()) text += decoder.decode(bytes)
+  return text
+}
+
+export class ScriptedRunner {
+  static readonly #all = new Set<ScriptedRunner>()
+
+  readonly id: string
+  readonly token: string
+  readonly calls: EdgeCall[] = []
+  /** Of the streams that the edge has opened, as they came. */
+  readonly streamIds: number[] = []
+  readonly muxer: Muxer
+  readonly socket: WebSocket
+  /** What it would report. */
+  status: RunnerStatus = {
+    op: 'runner.status',
+    session: 'session-1',
+    version: '0.1.0',
+    accelerator: 'tcg',
+    draining: false,
+    vcpus: 2,
+    free_mem_mib: 8192,
+    free_slots: 8,
+    images: ['node', 'python'],
+    sandboxes: [],
+  }
+  readonly #script: Script
+  readonly #waiting: { op: Op; resolve: (call: EdgeCall) => void }[] = []
+
+  private constructor(enrolled: Enrolled, socket: WebSocket, script: Script) {
+    this.id = enrolled.id
+    this.token = enrolled.token
+    this.socket = socket
+    this.#script = script
+    socket.binaryType = 'arraybuffer'
+    ScriptedRunner.#all.add(this)
+    this.muxer = new Muxer({
+      carrier: {
+        send: (bytes) => socket.send(bytes),
+        close: (error) => socket.close(closeFrame(error).code, closeFrame(error).reason),
+      },
+      opens: 'even',
+      hello: { generation: 1, role: 'runner', window: 262_144 },
+      disconnected: 'edge_disconnected',
+      messages: true,
+      onStream: (stream, head) => void this.#serve(stream, head),
+    })
+    socket.addEventListener('message', ({ data }) => {
+      if (data instanceof ArrayBuffer) this.muxer.receive(new Uint8Array(data))
+    })
+    socket.addEventListener('close', () => this.muxer.close(new AppError('edge_disconnected', 'cannot go on: closed')))
+  }
+
+  /** Dials in and waits for the edge's HELLO. */
+  static async connect(enrolled: Enrolled, script: Script = {}): Promise<ScriptedRunner> {
+    const response = await ask('/v1/runner/tunnel', { key: enrolled.token, headers: { upgrade: 'websocket' } })
+    expect(response.status).toBe(101)
+    const socket = response.webSocket as WebSocket
+    const runner = new ScriptedRunner(enrolled, socket, script)
+    socket.accept()
+    await runner.muxer.ready
+    return runner
+  }
+
+  /** Enrols, dials in and reports. */
+  static async start(script: Script = {}, region = 'local'): Promise<ScriptedRunner> {
+    const runner = await ScriptedRunner.connect(await enrol(region), script)
+    await runner.report()
+    return runner
+  }
+
+  /** Reports its status and waits until the edge has taken it. */
+  async report(change: Partial<RunnerStatus> = {}): Promise<void> {
+    this.status = { ...this.status, ...change }
+    await this.tell(this.status)
+  }
+
+  /** Cuts every runner of this test, and waits until the edge has noticed. */
+  static async cutAll(): Promise<void> {
+    for (const runner of ScriptedRunner.#all) runner.cut()
+    ScriptedRunner.#all.clear()
+    const connected = async () => {
+      const { runners } = await adminAnswer<{ runners: { connected: boolean }[] }>('/admin/runners', { key: adminKey })
+      return runners.filter((runner) => runner.connected).length
+    }
+    await expect.poll(connected).toBe(0)
+  }
+
+  /** Makes a call of a runner and waits for the answer. */
+  async tell(head: object): Promise<void> {
+    await call(this.muxer, head, acknowledged, { signal: AbortSignal.timeout(5000) })
+  }
+
+  /** The next call of this kind that comes in. */
+  next<Name extends Op>(op: Name): Promise<CallOf<Name>> {
+    return new Promise((resolve) => this.#waiting.push({ op, resolve: (found) => resolve(found as CallOf<Name>) }))
+  }
+
+  count(op: Op): number {
+    return this.calls.filter((one) => one.op === op).length
+  }
+
+  /** Goes away without a word. */
+  cut(): void {
+    this.socket.close(1001, 'cut')
+    this.muxer.close(new AppError('edge_disconnected', 'cannot go on: cut'))
+  }
+
+  async #serve(stream: TunnelStream, head: Uint8Array): Promise<void> {
+    const asked = parseHead(head, edgeCall)
+    this.calls.push(asked)
+    this.streamIds.push(stream.id)
+    const at = this.#waiting.findIndex((one) => one.op === asked.op)
+    if (at >= 0) this.#waiting.splice(at, 1)[0]?.resolve(asked)
+    const scripted = this.#script[asked.op] as ((call: EdgeCall, stream: TunnelStream) => unknown) | undefined
+    try {
+      if (scripted !== undefined) return void (await scripted(asked, stream))
+      this.#behave(asked, stream)
+    } catch (thrown) {
+      refuse(stream, AppError.from(thrown).toWire())
+    }
+  }
+
+  #behave(asked: EdgeCall, stream: TunnelStream): void {
+    switch (asked.op) {
+      case 'sandbox.create':
+        answer(stream, { resolved_image: asked.spec.image, create_ms: 7 })
+        break
+      case 'sandbox.update':
+        answer(stream)
+        break
+      case 'sandbox.destroy':
+      case 'sandbox.stats':
+        answer(stream, { usage: someUsage })
+        break
+      case 'guest.request':
+        guestAnswers(stream, 404, {
+          error: { code: 'file_not_found', message: 'cannot open the file: it does not exist' },
+        })
+    }
+    stream.end()
+  }
+}
+
+/** Refuses a call as a runner does. */
+export function refusing(error: WireError): (_call: unknown, stream: TunnelStream) => void {
+  return (_call, stream) => refuse(stream, error)
+}

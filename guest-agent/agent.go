@@ -1,0 +1,136 @@
+package main
+
+// What the agent is made of, whichever way it runs: the tunnel, the HTTP server behind it, and the table of its routes.
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"portico.dev/agent/internal/boot"
+	"portico.dev/agent/internal/files"
+	"portico.dev/agent/internal/identity"
+	"portico.dev/agent/internal/process"
+	"portico.dev/agent/internal/proto"
+	"portico.dev/agent/internal/reaper"
+	"portico.dev/agent/internal/tunnel"
+)
+
+const (
+	minHeldOutput   = 32 << 20
+	maxHeaders      = 64 << 10
+	defaultBudgetMs = 2000
+	maxBudgetMs     = 60_000
+)
+
+type agent struct {
+	tunnel   *tunnel.Server
+	routes   map[string]map[string]http.HandlerFunc
+	poweroff chan time.Duration
+	bootTime time.Duration
+	ready    time.Time
+	phases   []boot.Phase
+}
+
+func newAgent(machine identity.Machine, graves *reaper.Reaper, cgroup int, heldOutput int64) *agent {
+	a := &agent{tunnel: tunnel.NewServer(proto.DefaultWindow), poweroff: make(chan time.Duration, 1)}
+	environment := process.NewEnvironment()
+	runner := process.NewRunner(graves, environment, cgroup, max(heldOutput, minHeldOutput))
+	a.routes = map[string]map[string]http.HandlerFunc{
+		"/health":     {"GET": a.health},
+		"/identity":   {"POST": identity.Handler(machine, environment.SetSandbox)},
+		"/exec":       {"POST": runner.Exec(callerGone)},
+		"/files":      {"GET": files.Read, "HEAD": files.Read, "PUT": files.Write},
+		"/files/list": {"GET": files.List},
+		"/poweroff":   {"POST": a.powerOff},
+	}
+	return a
+}
+
+// booted notes that everything is there and how long that took.
+func (a *agent) booted(spent time.Duration, phases []boot.Phase) {
+	a.bootTime, a.ready, a.phases = spent, time.Now(), phases
+}
+
+func (a *agent) bootLine() string {
+	var parts []string
+	for _, phase := range a.phases {
+		parts = append(parts, fmt.Sprintf("%s %d", phase.Name, phase.Spent.Milliseconds()))
+	}
+	return fmt.Sprintf("ready after %d ms (%s)", a.bootTime.Milliseconds(), strings.Join(parts, ", "))
+}
+
+// serveHTTP answers requests on the streams of all sessions, for ever.
+func (a *agent) serveHTTP() {
+	server := &http.Server{
+		Handler:        http.HandlerFunc(a.dispatch),
+		MaxHeaderBytes: maxHeaders,
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, streamKey{}, conn)
+		},
+	}
+	err := server.Serve(a.tunnel.Listener)
+	say(fmt.Sprintf("cannot go on serving: %s", err))
+}
+
+type streamKey struct{}
+
+// callerGone tells when the caller of a request has left.
+func callerGone(r *http.Request) <-chan struct{} {
+	return r.Context().Value(streamKey{}).(*tunnel.Stream).Gone()
+}
+
+func (a *agent) dispatch(w http.ResponseWriter, r *http.Request) {
+	methods := a.routes[r.URL.Path]
+	handler := methods[r.Method]
+	switch {
+	case handler != nil:
+		handler(w, r)
+	case methods != nil:
+		proto.AnswerFailure(w, proto.Fail(proto.CodeMethodNotAllowed, "cannot %.20q this route", r.Method))
+	default:
+		proto.AnswerFailure(w, proto.Fail(proto.CodeNotFound, "cannot find the route"))
+	}
+}
+
+func (a *agent) health(w http.ResponseWriter, _ *http.Request) {
+	phases := map[string]float64{}
+	for _, phase := range a.phases {
+		phases[phase.Name] = milliseconds(phase.Spent)
+	}
+	proto.Answer(w, struct {
+		Generation int                `json:"generation"`
+		Version    string             `json:"version"`
+		UptimeMs   float64            `json:"uptime_ms"`
+		BootMs     float64            `json:"boot_ms"`
+		BootPhases map[string]float64 `json:"boot_phases_ms"`
+	}{proto.Generation, version, milliseconds(a.bootTime + time.Since(a.ready)), milliseconds(a.bootTime), phases})
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// powerOff answers and then lets the machine end. Asking again changes nothing.
+func (a *agent) powerOff(w http.ResponseWriter, r *http.Request) {
+	var wanted struct {
+		BudgetMs *float64 `json:"budget_ms"`
+	}
+	if r.ContentLength != 0 {
+		if failure := proto.ReadJSON(r, maxHeaders, &wanted); failure != nil {
+			proto.AnswerFailure(w, failure)
+			return
+		}
+	}
+	budget := float64(defaultBudgetMs)
+	if wanted.BudgetMs != nil {
+		budget = min(max(*wanted.BudgetMs, 0), maxBudgetMs)
+	}
+	proto.Answer(w, struct{}{})
+	_ = http.NewResponseController(w).Flush()
+	select {
+	case a.poweroff <- time.Duration(budget * float64(time.Millisecond)):
+	default:
+	}
+}

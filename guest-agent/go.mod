@@ -1,0 +1,3 @@
+module portico.dev/agent
+
+go 1.24

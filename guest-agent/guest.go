@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"portico.dev/agent/internal/boot"
+	"portico.dev/agent/internal/identity"
+	"portico.dev/agent/internal/link"
+	"portico.dev/agent/internal/proto"
+	"portico.dev/agent/internal/reaper"
+	"portico.dev/agent/internal/shutdown"
+)
+
+const (
+	// goodbye is how long the runner gets to read the last answers.
+	goodbye = 200 * time.Millisecond
+	// afterFault keeps a channel that fails at once from being tried without pause.
+	afterFault = 100 * time.Millisecond
+)
+
+// runInGuest is the life of a machine: boot, link, serve, shut down. It does not return.
+func runInGuest() {
+	holdStandardFiles()
+	machine, err := boot.Boot()
+	if err != nil {
+		say(err.Error())
+		shutdown.PowerOff()
+	}
+	for _, note := range machine.Notes {
+		say(note)
+	}
+	graves := reaper.New()
+	go graves.Run()
+	begun := time.Now()
+	port, err := link.Open(machine.Channel)
+	if err != nil {
+		say(err.Error())
+		shutdown.PowerOff()
+	}
+	machine.Phases = append(machine.Phases, boot.Phase{Name: "channel", Spent: time.Since(begun)})
+	agent := newAgent(identity.Guest{}, graves, machine.Cgroup, readMemory()/4)
+	agent.booted(boot.Uptime(), machine.Phases)
+	say(agent.bootLine())
+	go agent.serveHTTP()
+	go serveSessions(agent, port)
+
+	budget := <-agent.poweroff
+	agent.tunnel.GoAway(goingDown, goodbye)
+	shutdown.EndProcesses(graves, shutdown.SignalAll, budget)
+	if err := shutdown.Flush(machine.Disk); err != nil {
+		say(err.Error())
+	}
+	shutdown.PowerOff()
+}
+
+var goingDown = proto.WireError{Code: proto.CodeSandboxNotRunning, Message: "cannot take new requests: the sandbox is stopping"}
+
+// serveSessions runs one session for each time that the host opens the port.
+func serveSessions(agent *agent, port *link.Port) {
+	for {
+		err := port.AwaitHost()
+		if err == nil {
+			err = agent.tunnel.Serve(port)
+		}
+		if !errors.Is(err, io.EOF) {
+			say(fmt.Sprintf("session ended: %s", err))
+			time.Sleep(afterFault)
+		}
+	}
+}
+
+// holdStandardFiles makes sure that 0, 1 and 2 are taken, also where the machine has no console.
+func holdStandardFiles() {
+	for {
+		fd, err := syscall.Open("/dev/null", syscall.O_RDWR, 0)
+		if err != nil || fd > 2 {
+			if err == nil {
+				_ = syscall.Close(fd)
+			}
+			return
+		}
+	}
+}
+
+// readMemory tells how many bytes of memory the machine has.
+func readMemory() int64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	var kib int64
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "MemTotal: %d kB", &kib); err == nil {
+			break
+		}
+	}
+	return kib << 10
+}

@@ -1,0 +1,128 @@
+// Package boot makes a running system of an initramfs and two disks: the image, which all machines share and nobody writes, and the scratch
+// disk laid over it. It runs once, as PID 1, before anything else, and changes nothing afterwards.
+package boot
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Machine is a booted machine.
+type Machine struct {
+	Disk    *Disk
+	Cgroup  int // the folder that processes start in, or -1 if there is none
+	Channel string
+	Phases  []Phase
+	// Notes are what went wrong without keeping the machine from running.
+	Notes []string
+}
+
+// Phase is a part of the boot and how long it took.
+type Phase struct {
+	Name  string
+	Spent time.Duration
+}
+
+// Boot runs the phases in order. The error tells which could not be done.
+func Boot() (*Machine, error) {
+	m := &Machine{Cgroup: -1}
+	m.Phases = append(m.Phases, Phase{"kernel", Uptime()})
+	disks := map[string]string{}
+	for _, phase := range []struct {
+		name string
+		run  func() error
+	}{
+		{"kernel_trees", func() error { return doAll(kernelTrees) }},
+		{"command_line", m.readCommandLine},
+		{"modules", func() error { return loadModules(moduleFolder) }},
+		{"disks", func() (err error) { disks, err = awaitDisks("image", "scratch"); return err }},
+		{"root", func() error { return m.makeRoot(disks["image"], disks["scratch"]) }},
+		{"switch", switchRoot},
+		{"user_trees", func() error { return doAll(userTrees) }},
+		{"limits", m.setLimits},
+		{"network", func() error { return m.tolerate("bring up the loopback", bringUp("lo")) }},
+	} {
+		begun := time.Now()
+		if err := phase.run(); err != nil {
+			return nil, err
+		}
+		m.Phases = append(m.Phases, Phase{phase.name, time.Since(begun)})
+	}
+	return m, nil
+}
+
+func (m *Machine) readCommandLine() error {
+	text, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return fmt.Errorf("cannot read the kernel's command line: %w", err)
+	}
+	m.Channel = channelOf(string(text))
+	return nil
+}
+
+// channelOf is the one parameter that the agent knows: portico.channel, the name of the port.
+func channelOf(commandLine string) string {
+	name := "portico.agent"
+	for _, word := range strings.Fields(commandLine) {
+		if value, found := strings.CutPrefix(word, "portico.channel="); found && value != "" {
+			name = value
+		}
+	}
+	return name
+}
+
+func (m *Machine) makeRoot(image, scratch string) error {
+	if err := doAll(rootTrees(image, scratch)); err != nil {
+		return err
+	}
+	folder, err := os.Open(scratchPoint)
+	if err != nil {
+		return fmt.Errorf("cannot open the scratch disk: %w", err)
+	}
+	m.Disk = &Disk{folder}
+	return m.tolerate("grow the scratch disk", growDisk(folder, scratch))
+}
+
+// switchRoot makes the new root the only one.
+func switchRoot() error {
+	for _, call := range []func() error{
+		func() error { return os.Chdir(newRoot) },
+		func() error { return syscall.Mount(".", "/", "", syscall.MS_MOVE, "") },
+		func() error { return syscall.Chroot(".") },
+		func() error { return os.Chdir("/") },
+	} {
+		if err := call(); err != nil {
+			return fmt.Errorf("cannot switch to the new root: %w", bare(err))
+		}
+	}
+	return nil
+}
+
+func (m *Machine) setLimits() error {
+	cgroup, err := makeProcessGroup()
+	m.Cgroup = cgroup
+	_ = m.tolerate("bound the number of processes", err)
+	return m.tolerate("raise the number of open files", raiseOpenFiles())
+}
+
+// tolerate notes what the machine can do without.
+func (m *Machine) tolerate(what string, err error) error {
+	if err != nil {
+		m.Notes = append(m.Notes, fmt.Sprintf("cannot %s: %s", what, err))
+	}
+	return nil
+}
+
+// Uptime is the time since the kernel started.
+func Uptime() time.Duration {
+	const clockBoottime = 7
+	var spec syscall.Timespec
+	if _, _, number := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, clockBoottime, uintptr(unsafe.Pointer(&spec)), 0); number != 0 {
+		return 0
+	}
+	return time.Duration(spec.Nano())
+}

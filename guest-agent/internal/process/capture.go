@@ -1,0 +1,176 @@
+package process
+
+// What a command prints on one of its pipes, up to a cap; the rest is read and dropped, so that the command is never held up.
+//
+// A short command is over before anybody looks: then one read of what is in the pipe does. Only for a command that goes on does a pump
+// (a goroutine) take over the pipe; it owns the pipe from then on, and reads until all writers have gone, also long after the answer.
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unicode/utf8"
+)
+
+// pieces are what pipes are read into; a pipe holds 64 KiB.
+var pieces = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
+// atOnce is how many pieces a command that is over may have left behind: more than a pipe holds means that somebody still writes.
+const atOnce = 4
+
+type capture struct {
+	fd        int // the read end; -1 once it is closed or the pump's
+	limit     int
+	allowance *allowance
+
+	lock      sync.Mutex
+	bytes     []byte
+	allowed   int
+	truncated bool
+	kept      bool // false once the answer is made: bytes are dropped
+	reads     atomic.Int64
+	ended     chan struct{} // closed by the pump at the pipe's end
+}
+
+// newCapture makes the pipe; the command's end of it is for exec, and the caller closes it.
+func newCapture(limit int, from *allowance) (c *capture, theirs int, err error) {
+	var ends [2]int
+	if err := syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
+		return nil, -1, err
+	}
+	if err := syscall.SetNonblock(ends[0], true); err != nil {
+		_ = syscall.Close(ends[0])
+		_ = syscall.Close(ends[1])
+		return nil, -1, err
+	}
+	return &capture{fd: ends[0], limit: limit, allowance: from, kept: true}, ends[1], nil
+}
+
+// drain reads what is in the pipe now and tells whether that was its end.
+func (c *capture) drain() (ended bool) {
+	for range atOnce {
+		n, err := c.readPiece(c.fd)
+		if n == 0 && err == nil || err != nil && err != syscall.EAGAIN {
+			c.close()
+			return true
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return false
+}
+
+func (c *capture) readPiece(fd int) (int, error) {
+	piece := pieces.Get().(*[64 << 10]byte)
+	defer pieces.Put(piece)
+	for {
+		n, err := syscall.Read(fd, piece[:])
+		if err == syscall.EINTR {
+			continue
+		}
+		if n > 0 {
+			c.take(piece[:n])
+		}
+		return n, err
+	}
+}
+
+// take keeps bytes as far as the cap and the allowance go.
+func (c *capture) take(b []byte) {
+	c.reads.Add(1)
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if !c.kept {
+		return
+	}
+	n := min(len(b), c.limit-len(c.bytes))
+	if over := len(c.bytes) + n - c.allowed; over > 0 {
+		ask := max(over, min(len(c.bytes), c.limit-c.allowed)) // double, so that it is asked seldom
+		got := c.allowance.take(ask, over)
+		c.allowed += got
+		n = min(n, c.allowed-len(c.bytes))
+	}
+	c.bytes = append(c.bytes, b[:n]...)
+	c.truncated = c.truncated || n < len(b)
+}
+
+// pump starts the goroutine that reads the pipe to its end.
+func (c *capture) pump() {
+	c.ended = make(chan struct{})
+	file := os.NewFile(uintptr(c.fd), "pipe")
+	c.fd = -1
+	go func() {
+		defer close(c.ended)
+		defer func() { _ = file.Close() }()
+		raw, err := file.SyscallConn()
+		for err == nil {
+			n := 0
+			var fault error
+			err = raw.Read(func(fd uintptr) bool {
+				n, fault = c.readPiece(int(fd))
+				return fault != syscall.EAGAIN
+			})
+			if n == 0 || fault != nil {
+				return
+			}
+		}
+	}()
+}
+
+// result hands over what was kept and keeps nothing more. A character that the cap has cut is left out.
+func (c *capture) result() (b []byte, truncated bool) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	b, c.bytes, c.kept = c.bytes, nil, false
+	if c.truncated {
+		b = b[:len(b)-cutCharacter(b)]
+	}
+	return b, c.truncated
+}
+
+// release gives back what the bytes were counted as.
+func (c *capture) release() {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.kept, c.bytes = false, nil
+	c.allowance.give(c.allowed)
+	c.allowed = 0
+}
+
+func (c *capture) close() {
+	if c.fd >= 0 {
+		_ = syscall.Close(c.fd)
+		c.fd = -1
+	}
+}
+
+// cutCharacter tells how many bytes at the end are the beginning of a character that is not whole.
+func cutCharacter(b []byte) int {
+	for n := 1; n <= min(utf8.UTFMax-1, len(b)); n++ {
+		if tail := b[len(b)-n:]; utf8.RuneStart(tail[0]) {
+			if utf8.FullRune(tail) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// allowance bounds what all captures together keep, so that many loud commands at once cannot use up the machine's memory.
+type allowance struct{ left atomic.Int64 }
+
+// take asks for some bytes, and if there are not so many for at least a few.
+func (a *allowance) take(some, few int) int {
+	for _, n := range [2]int{some, few} {
+		if a.left.Add(-int64(n)) >= 0 {
+			return n
+		}
+		a.left.Add(int64(n))
+	}
+	return 0
+}
+
+func (a *allowance) give(n int) { a.left.Add(int64(n)) }

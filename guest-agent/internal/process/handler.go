@@ -1,0 +1,34 @@
+// Package process runs commands for callers: POST /exec of docs/protocol.md.
+package process
+
+import (
+	"errors"
+	"net/http"
+
+	"portico.dev/agent/internal/proto"
+)
+
+// Exec is the handler of POST /exec. gone tells when a request's caller has left; the end of the request's body is no such thing.
+func (r *Runner) Exec(gone func(*http.Request) <-chan struct{}) http.HandlerFunc {
+	return func(w http.ResponseWriter, request *http.Request) {
+		var wire wireRequest
+		if failure := proto.ReadJSON(request, maxRequest, &wire); failure != nil {
+			proto.AnswerFailure(w, failure)
+			return
+		}
+		c, failure := wire.check()
+		if failure != nil {
+			proto.AnswerFailure(w, failure)
+			return
+		}
+		result, err := r.run(c, gone(request))
+		switch {
+		case errors.Is(err, errCallerGone):
+			panic(http.ErrAbortHandler)
+		case err != nil:
+			proto.AnswerFailure(w, proto.FailureOf(err, "cannot run the command"))
+		default:
+			result.writeTo(w)
+		}
+	}
+}

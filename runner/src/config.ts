@@ -1,0 +1,111 @@
+/** The runner's configuration: a JSON file, then the environment on top, as one frozen object. Nothing else reads the environment. */
+
+import { readFile } from 'node:fs/promises'
+import { availableParallelism, totalmem } from 'node:os'
+import { isAbsolute, join } from 'node:path'
+import { AppError } from '@portico/shared/errors'
+import { z } from 'zod'
+
+const absolutePath = z.string().refine(isAbsolute, 'must be an absolute path')
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
+
+/** What an engine needs; a daemon also needs an edge. */
+export const engineConfig = z.object({
+  stateDir: absolutePath,
+  /** The file that set-up writes: where QEMU, the kernel, the agent and the images are. */
+  assets: absolutePath,
+  accelerator: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
+  /** Names that callers may use for a preset, such as `node:22-slim`. */
+  imageAliases: z.record(z.string(), z.string()).default({}),
+  maxSandboxes: z.int().min(1).max(1024).default(256),
+  /** What all sandboxes together may be given. */
+  memoryMib: z
+    .int()
+    .min(128)
+    .default(() => Math.floor((totalmem() / 2 ** 20) * 0.8)),
+  /** What the runner reports to the edge; processors are shared, not reserved. */
+  vcpus: z
+    .int()
+    .min(1)
+    .default(() => availableParallelism()),
+  /**
+   * `separate`: each machine's QEMU runs as a user of its own; needs root. `same`: it runs as the runner's user, so a machine that breaks out of
+   * QEMU has that user's rights inside its jail. Only for development without root.
+   */
+  vmUser: z.enum(['separate', 'same']).default('separate'),
+  logLevel: z.enum(logLevels).default('info'),
+})
+export type EngineConfig = Readonly<z.infer<typeof engineConfig>>
+
+export const daemonConfig = engineConfig.extend({
+  edgeUrl: z.url({ protocol: /^wss?$/, error: 'must be a ws: or wss: URL' }),
+  token: z.string().min(1),
+})
+export type DaemonConfig = Readonly<z.infer<typeof daemonConfig>>
+
+/** Variables that override the file. */
+const variables = {
+  PORTICO_EDGE_URL: ['edgeUrl', 'text'],
+  PORTICO_RUNNER_TOKEN: ['token', 'text'],
+  PORTICO_STATE_DIR: ['stateDir', 'text'],
+  PORTICO_ASSETS: ['assets', 'text'],
+  PORTICO_ACCELERATOR: ['accelerator', 'text'],
+  PORTICO_IMAGE_ALIASES: ['imageAliases', 'json'],
+  PORTICO_MAX_SANDBOXES: ['maxSandboxes', 'json'],
+  PORTICO_MEMORY_MIB: ['memoryMib', 'json'],
+  PORTICO_VCPUS: ['vcpus', 'json'],
+  PORTICO_VM_USER: ['vmUser', 'text'],
+  PORTICO_LOG_LEVEL: ['logLevel', 'text'],
+} as const satisfies Record<string, readonly [keyof DaemonConfig, 'text' | 'json']>
+
+/** Reads and checks the configuration. Its errors name the field and never show a value, as one of them is a secret. */
+export async function loadConfig<Schema extends z.ZodType>(
+  schema: Schema,
+  file: string | undefined,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<Readonly<z.infer<Schema>>> {
+  const home = environment.PORTICO_HOME ?? defaultHome
+  const places = { stateDir: join(home, 'runner'), assets: join(home, 'cache', 'assets.json') }
+  const fromFile = file === undefined ? {} : await readConfigFile(file)
+  return parseConfig(schema, { ...places, ...fromFile, ...fromEnvironment(environment) })
+}
+
+/** Where an installed host keeps everything, unless PORTICO_HOME says otherwise. */
+const defaultHome = '/var/lib/portico'
+
+/** Checks a configuration that is already an object. */
+export function parseConfig<Schema extends z.ZodType>(schema: Schema, value: unknown): Readonly<z.infer<Schema>> {
+  const result = schema.safeParse(value)
+  if (result.success) return Object.freeze(result.data)
+  const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'it'}: ${issue.message}`)
+  throw new AppError('invalid_request', `cannot use the configuration: ${problems.join('; ')}`)
+}
+
+async function readConfigFile(file: string): Promise<object> {
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new AppError('invalid_request', 'cannot read the configuration file: it is missing or not readable', {
+      cause,
+    })
+  })
+  const value = parseJson(text, 'the configuration file')
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  throw new AppError('invalid_request', 'cannot use the configuration file: it must hold one JSON object')
+}
+
+function fromEnvironment(environment: Readonly<Record<string, string | undefined>>): Record<string, unknown> {
+  const values: Record<string, unknown> = {}
+  for (const [variable, [field, kind]] of Object.entries(variables)) {
+    const text = environment[variable]
+    if (text === undefined || text === '') continue
+    values[field] = kind === 'json' ? parseJson(text, variable) : text
+  }
+  return values
+}
+
+function parseJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new AppError('invalid_request', `cannot read ${what}: it is not JSON`)
+  }
+}

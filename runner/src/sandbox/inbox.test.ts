@@ -1,0 +1,31 @@
+import { expect, it } from 'vitest'
+import { Inbox } from './inbox.ts'
+
+it('hands out events before requests, each in order', async () => {
+  const inbox = new Inbox<string, string>()
+  inbox.request('destroy')
+  inbox.event('broken')
+  inbox.request('update')
+  inbox.event('late')
+  const taken = [await inbox.next(), await inbox.next(), await inbox.next(), await inbox.next()]
+  expect(taken).toEqual([{ event: 'broken' }, { event: 'late' }, { request: 'destroy' }, { request: 'update' }])
+})
+
+it('wakes its reader', async () => {
+  const inbox = new Inbox<string, string>()
+  const next = inbox.next()
+  inbox.event('x')
+  expect(await next).toEqual({ event: 'x' })
+})
+
+it('gives up what waits', () => {
+  const inbox = new Inbox<string, string>()
+  inbox.event('a')
+  inbox.request('b')
+  expect([inbox.takeEvents(), inbox.takeRequests(), inbox.takeEvents(), inbox.takeRequests()]).toEqual([
+    ['a'],
+    ['b'],
+    [],
+    [],
+  ])
+})

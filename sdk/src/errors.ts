@@ -1,0 +1,138 @@
+/**
+ * The errors that the SDK throws: one class per family, so that a program can catch what it can deal with. The platform's error table decides the
+ * class of every code; a code without a class does not compile. An aborted call rejects with the signal's own reason and none of these.
+ */
+
+import type { ErrorCode } from '@portico/shared/errors'
+
+/** A code of the platform's error table, or `unreachable` where no answer came at all. A newer platform may know more. */
+export type PorticoErrorCode = ErrorCode | 'unreachable' | (string & {})
+
+/** What is known of an error. */
+export interface PorticoErrorFacts {
+  readonly code: PorticoErrorCode
+  /** One line, fit for a user: "cannot X: why". */
+  readonly message: string
+  /** HTTP status of the answer, 0 where there was none. */
+  readonly status: number
+  /** Whether the same call may succeed later. */
+  readonly retryable: boolean
+  /** What to do about it. */
+  readonly hint?: string | undefined
+  /** Names this call in the platform's logs. */
+  readonly requestId?: string | undefined
+  readonly cause?: unknown
+}
+
+/** Every error of the SDK. */
+export class PorticoError extends Error {
+  override readonly name: string = 'PorticoError'
+  readonly code: PorticoErrorCode
+  readonly status: number
+  readonly retryable: boolean
+  readonly hint: string | undefined
+  readonly requestId: string | undefined
+
+  constructor(facts: PorticoErrorFacts) {
+    super(facts.message, facts.cause === undefined ? undefined : { cause: facts.cause })
+    this.code = facts.code
+    this.status = facts.status
+    this.retryable = facts.retryable
+    this.hint = facts.hint
+    this.requestId = facts.requestId
+  }
+}
+
+/** The sandbox, file or route does not exist (any more), or belongs to another account. */
+export class NotFoundError extends PorticoError {
+  override readonly name = 'NotFoundError'
+}
+
+/** The key is missing, wrong or revoked, or may not do this. */
+export class AuthenticationError extends PorticoError {
+  override readonly name = 'AuthenticationError'
+}
+
+/** The call itself is wrong; it fails again in the same way. */
+export class ValidationError extends PorticoError {
+  override readonly name = 'ValidationError'
+}
+
+/** The call does not fit the present state: a sandbox that does not run, a directory where a file is due. */
+export class ConflictError extends PorticoError {
+  override readonly name = 'ConflictError'
+}
+
+/** There is no room: the account's or region's limit, or the sandbox's disk. */
+export class CapacityError extends PorticoError {
+  override readonly name = 'CapacityError'
+}
+
+/** The platform, a runner or the sandbox cannot be reached right now. A command that was under way may or may not have finished. */
+export class UnavailableError extends PorticoError {
+  override readonly name = 'UnavailableError'
+}
+
+/** No answer within the limit of the call. A command that outlives its own `timeoutSec` is no error but a result with `timedOut`. */
+export class TimeoutError extends PorticoError {
+  override readonly name = 'TimeoutError'
+}
+
+const families = {
+  invalid_request: ValidationError,
+  invalid_json: ValidationError,
+  invalid_path: ValidationError,
+  image_unknown: ValidationError,
+  unsupported: ValidationError,
+  method_not_allowed: ValidationError,
+  payload_too_large: ValidationError,
+  unauthorized: AuthenticationError,
+  forbidden: AuthenticationError,
+  not_found: NotFoundError,
+  sandbox_not_found: NotFoundError,
+  file_not_found: NotFoundError,
+  conflict: ConflictError,
+  sandbox_not_running: ConflictError,
+  is_directory: ConflictError,
+  not_directory: ConflictError,
+  capacity: CapacityError,
+  no_space: CapacityError,
+  boot_failed: UnavailableError,
+  no_runner: UnavailableError,
+  runner_disconnected: UnavailableError,
+  edge_disconnected: UnavailableError,
+  guest_disconnected: UnavailableError,
+  overloaded: UnavailableError,
+  moved: UnavailableError,
+  too_many_streams: UnavailableError,
+  deadline: TimeoutError,
+  internal: PorticoError,
+  sandbox_failed: PorticoError,
+  guest_error: PorticoError,
+  permission_denied: PorticoError,
+  cancelled: PorticoError,
+  protocol_error: PorticoError,
+  version_unsupported: PorticoError,
+} as const satisfies Record<ErrorCode, typeof PorticoError>
+
+const byStatus: Readonly<Record<number, typeof PorticoError>> = {
+  401: AuthenticationError,
+  403: AuthenticationError,
+  404: NotFoundError,
+  409: ConflictError,
+  429: CapacityError,
+  503: UnavailableError,
+  504: TimeoutError,
+}
+
+/** @internal The error of the right class. A code that this SDK does not know is placed by its status. */
+export function makeError(facts: PorticoErrorFacts): PorticoError {
+  const Family = familyOf(facts.code, facts.status)
+  return new Family(facts)
+}
+
+function familyOf(code: PorticoErrorCode, status: number): typeof PorticoError {
+  if (code === 'unreachable') return UnavailableError
+  if (Object.hasOwn(families, code)) return families[code as ErrorCode]
+  return byStatus[status] ?? (status >= 400 && status < 500 ? ValidationError : PorticoError)
+}

@@ -1,0 +1,19 @@
+/** `@portico/sdk`: run code that you did not write, each piece in a microVM of its own. */
+
+export { type CreateOptions, Portico, type PorticoOptions } from './client.ts'
+export {
+  AuthenticationError,
+  CapacityError,
+  ConflictError,
+  NotFoundError,
+  PorticoError,
+  type PorticoErrorCode,
+  type PorticoErrorFacts,
+  TimeoutError,
+  UnavailableError,
+  ValidationError,
+} from './errors.ts'
+export type { ExecOptions, ExecResult } from './exec.ts'
+export type { FileContent, FileEntry, FileOptions, SandboxFiles, WriteOptions, WrittenFile } from './files.ts'
+export type { SandboxInfo, SandboxStatus, SandboxUsage } from './records.ts'
+export type { CallOptions, Sandbox } from './sandbox.ts'

@@ -1,0 +1,192 @@
+/**
+ * One HTTP call: key, limit, repeats where they are safe, and an answer that has been checked or an error of the SDK. Knows nothing of sandboxes.
+ * A call is repeated only if it says `repeatable`: looking something up, or destroying, which is the same done twice.
+ */
+
+import { Backoff } from '@portico/shared/backoff'
+import { type Clock, sleep, systemClock } from '@portico/shared/clock'
+import { abortable } from '@portico/shared/dispose'
+import type { z } from 'zod'
+import { CallScope } from './call-scope.ts'
+import { makeError, UnavailableError } from './errors.ts'
+import { refused, unreachable, unreadable } from './failures.ts'
+import { idleMs, retries } from './limits.ts'
+import { patient } from './platform.ts'
+
+/** A body that is no JSON. */
+export type Bytes = string | Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array>
+
+/** One call of the API. */
+export interface Call {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  /** Path and query. */
+  readonly path: string
+  /** Completes "cannot …" in its errors. */
+  readonly doing: string
+  /** From the first try to the answer: to its last byte, or for a stream to its head. */
+  readonly limitMs: number
+  readonly signal?: AbortSignal | undefined
+  readonly json?: unknown
+  readonly bytes?: Bytes
+  readonly repeatable?: boolean
+  /** Goes on when the client is closed. */
+  readonly detached?: boolean
+}
+
+export interface TransportOptions {
+  readonly baseUrl: string
+  readonly apiKey: string
+  readonly fetch?: typeof fetch | undefined
+  readonly clock?: Clock
+}
+
+export class Transport {
+  readonly baseUrl: string
+  readonly #apiKey: string
+  readonly #fetch: typeof fetch
+  readonly #extra: object
+  readonly #clock: Clock
+  readonly #life = new AbortController()
+
+  constructor(options: TransportOptions) {
+    this.baseUrl = options.baseUrl
+    this.#apiKey = options.apiKey
+    this.#fetch = options.fetch ?? ((input, init) => fetch(input, init))
+    this.#extra = options.fetch === undefined ? patient() : {}
+    this.#clock = options.clock ?? systemClock
+  }
+
+  /** Aborts when the client is closed. */
+  get closed(): AbortSignal {
+    return this.#life.signal
+  }
+
+  /** Ends every call under way, except detached ones, and refuses new ones. */
+  close(): void {
+    const message = 'cannot go on: the client is closed'
+    this.#life.abort(makeError({ code: 'cancelled', message, status: 0, retryable: false }))
+  }
+
+  /** Calls, and answers with the JSON of the response as `schema` has checked it. */
+  async json<Schema extends z.ZodType>(call: Call, schema: Schema): Promise<z.output<Schema>> {
+    const scope = this.#open(call)
+    try {
+      const response = await this.#send(call, scope)
+      const text = await this.#whole(call, scope, () => response.text())
+      return check(response, call.doing, text, schema)
+    } finally {
+      scope.end()
+    }
+  }
+
+  /** Calls, and answers with the body of the response as it arrives. */
+  async stream(call: Call): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    const scope = this.#open(call)
+    try {
+      const { body } = await this.#send(call, scope)
+      scope.unlimited()
+      return this.#follow(call, scope, body)
+    } catch (error) {
+      scope.end()
+      throw error
+    }
+  }
+
+  #open(call: Call): CallScope {
+    const scope = new CallScope(call.doing, call.signal, call.detached ? undefined : this.#life.signal)
+    scope.limit(call.limitMs)
+    return scope
+  }
+
+  async #send(call: Call, scope: CallScope): Promise<Response> {
+    const backoff = new Backoff(retries)
+    for (let left = call.repeatable ? retries.tries : 1; ; left--) {
+      try {
+        return await this.#once(call, scope)
+      } catch (error) {
+        if (left === 1 || !(error instanceof UnavailableError)) throw error
+        await sleep(backoff.next(), scope.signal, this.#clock)
+      }
+    }
+  }
+
+  async #once(call: Call, scope: CallScope): Promise<Response> {
+    scope.signal.throwIfAborted()
+    const response = await this.#whole(call, scope, () =>
+      this.#fetch(this.baseUrl + call.path, this.#init(call, scope)),
+    )
+    if (response.ok) return response
+    throw await this.#whole(call, scope, () => refused(response, call.doing))
+  }
+
+  #init(call: Call, scope: CallScope): RequestInit {
+    const headers: Record<string, string> = { authorization: `Bearer ${this.#apiKey}`, accept: '*/*' }
+    const init: RequestInit = { method: call.method, headers, redirect: 'manual', signal: scope.signal, ...this.#extra }
+    if (call.json !== undefined) {
+      headers['content-type'] = 'application/json'
+      init.body = JSON.stringify(call.json)
+    } else if (call.bytes !== undefined) {
+      headers['content-type'] = 'application/octet-stream'
+      init.body = call.bytes
+      // fetch demands this word for a body that is a stream.
+      if (call.bytes instanceof ReadableStream) Object.assign(init, { duplex: 'half' })
+    }
+    return init
+  }
+
+  /** Runs a step on the network; whatever it throws comes out as the reason of the scope's end, or as an UnavailableError. */
+  async #whole<Value>(call: Call, scope: CallScope, step: () => Promise<Value>): Promise<Value> {
+    try {
+      // Raced, as a fetch that the program brought along may not listen to the signal.
+      return await abortable(step(), scope.signal)
+    } catch (cause) {
+      throw scope.signal.aborted ? scope.signal.reason : unreachable(this.baseUrl, call.doing, cause)
+    }
+  }
+
+  #follow(call: Call, scope: CallScope, body: Response['body']): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const reader = body?.getReader()
+    const next = async (controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>) => {
+      // The limit runs only while a chunk is being waited for: a reader may take its time.
+      scope.limit(idleMs)
+      const chunk = await this.#whole(call, scope, async () => reader?.read())
+      scope.unlimited()
+      if (chunk === undefined || chunk.done) {
+        scope.end()
+        controller.close()
+      } else controller.enqueue(chunk.value)
+    }
+    return new ReadableStream(
+      {
+        pull: async (controller) => {
+          try {
+            await next(controller)
+          } catch (error) {
+            scope.end()
+            await reader?.cancel(error).catch(() => undefined)
+            throw error
+          }
+        },
+        cancel: async (why) => {
+          scope.end()
+          await reader?.cancel(why)
+        },
+      },
+      { highWaterMark: 0 },
+    )
+  }
+}
+
+function check<Schema extends z.ZodType>(response: Response, doing: string, text: string, schema: Schema) {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw unreadable(response, doing, 'not JSON', cause)
+  }
+  const checked = schema.safeParse(value)
+  if (checked.success) return checked.data
+  const issue = checked.error.issues[0]
+  const where = issue === undefined || issue.path.length === 0 ? 'it' : issue.path.join('.')
+  throw unreadable(response, doing, `${where}: ${issue?.message ?? 'wrong'}`, checked.error)
+}

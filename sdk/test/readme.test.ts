@@ -1,0 +1,69 @@
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { ExecRequest } from '@portico/shared/api'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { execAnswer } from './guest.ts'
+import { type SeenRequest, WireServer } from './wire-server.ts'
+
+const run = promisify(execFile)
+const readme = await readFile(join(import.meta.dirname, '..', 'README.md'), 'utf8')
+const snippets = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map((found) => found[1] ?? '')
+
+/** What each snippet prints when the guest answers as a real one does. */
+const printed = [
+  '0 hi\n\n',
+  'Linux 6.12\n\n',
+  '42\n\n',
+  '#!/bin/sh\necho hi\n\n3\n11\nrun.sh 18 755\ndata.bin 3 644\nlarge.bin 11 644\n',
+  'file_not_found cannot read /nowhere: no such file\n',
+  'nobody waits for it\n',
+]
+
+async function guest({ command, stdin, env }: ExecRequest, seen: SeenRequest) {
+  const line = typeof command === 'string' ? command : command.join(' ')
+  if (line === 'python3 /app/main.py') return execAnswer({ stdout: 'hi\n' })
+  if (line === 'uname -sr') return execAnswer({ stdout: 'Linux 6.12\n' })
+  if (line.startsWith('expr')) return execAnswer({ stdout: `${Number(env?.A) + 1}\n` })
+  if (line.startsWith('python3 -c')) return execAnswer({ stdout: `${stdin?.length}\n` })
+  await seen.abandoned
+  return execAnswer()
+}
+
+describe('the README', () => {
+  let wire: WireServer
+  let folder: string
+
+  beforeAll(async () => {
+    wire = await WireServer.open()
+    wire.exec = guest
+    folder = await mkdtemp(join(tmpdir(), 'sdk-readme-'))
+    await mkdir(join(folder, 'node_modules', '@portico'), { recursive: true })
+    await symlink(join(import.meta.dirname, '..'), join(folder, 'node_modules', '@portico', 'sdk'))
+  })
+
+  afterAll(async () => {
+    await wire.close()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  it('has the snippets that are run here', () => {
+    expect(snippets.length).toBe(printed.length)
+  })
+
+  it.each(snippets.map((snippet, index) => [index + 1, snippet] as const))(
+    'has a snippet %d that runs as it is written and leaves no sandbox',
+    async (number, snippet) => {
+      const program = join(folder, `snippet-${number}.ts`)
+      await writeFile(program, snippet)
+      const { stdout, stderr } = await run(process.execPath, ['--conditions', 'portico-source', program], {
+        env: { ...process.env, ...wire.environment },
+      })
+      expect(stderr).toBe('')
+      expect(stdout).toBe(printed[number - 1])
+      expect(wire.sandboxes.size).toBe(0)
+    },
+  )
+})

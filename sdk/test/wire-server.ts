@@ -1,0 +1,264 @@
+/**
+ * A platform in one process: an HTTP server that speaks the documented wire and checks what it is asked with the shared schemas. Its guest is a small
+ * script (`guest.ts`), or what a test puts in `exec`. It remembers every request, and answers chosen ones as a test says: with an error, late, or not.
+ */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import {
+  createRequest,
+  type ErrorBody,
+  type ExecRequest,
+  type ExecResponse,
+  execRequest,
+  type RunRecord,
+  updateRequest,
+} from '@portico/shared/api'
+import { AppError, describe, type ErrorCode } from '@portico/shared/errors'
+import { newRequestId, newSandboxId } from '@portico/shared/ids'
+import type { z } from 'zod'
+import { scriptedGuest } from './guest.ts'
+
+/** A request as it arrived. */
+export interface SeenRequest {
+  readonly method: string
+  readonly path: string
+  readonly query: URLSearchParams
+  readonly headers: IncomingMessage['headers']
+  readonly body: Buffer
+  /** Resolves when the caller has gone before it was answered. */
+  readonly abandoned: Promise<void>
+}
+
+/** Answers instead of the platform. */
+export type Interceptor = (seen: SeenRequest, response: ServerResponse) => unknown
+
+interface StoredFile {
+  readonly bytes: Buffer
+  readonly mode: string
+}
+
+interface StoredSandbox {
+  record: RunRecord
+  readonly files: Map<string, StoredFile>
+}
+
+interface Interception {
+  readonly route: string
+  readonly answer: Interceptor
+  left: number
+}
+
+export class WireServer {
+  readonly apiKey = 'portico_live_local_account_secret'
+  readonly requests: SeenRequest[] = []
+  readonly sandboxes = new Map<string, StoredSandbox>()
+  images = ['node', 'python']
+  /** What the guest answers to a command. */
+  exec: (request: ExecRequest, seen: SeenRequest) => Promise<ExecResponse> | ExecResponse = scriptedGuest
+  readonly #server: Server
+  readonly #interceptions: Interception[] = []
+  readonly #waiting: { route: string; found: (seen: SeenRequest) => void }[] = []
+
+  private constructor() {
+    this.#server = createServer((request, response) => void this.#serve(request, response))
+  }
+
+  static async open(): Promise<WireServer> {
+    const wire = new WireServer()
+    await new Promise<void>((resolve) => wire.#server.listen(0, '127.0.0.1', resolve))
+    return wire
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  /** The environment that points SDK and CLI here. */
+  get environment(): { PORTICO_URL: string; PORTICO_API_KEY: string } {
+    return { PORTICO_URL: this.url, PORTICO_API_KEY: this.apiKey }
+  }
+
+  /** Answers the next `times` requests of a route, such as `POST /v1/runs` or `GET /v1/runs/*`, by `answer`. */
+  intercept(route: string, answer: Interceptor, times = 1): void {
+    this.#interceptions.push({ route, answer, left: times })
+  }
+
+  /** Answers the next `times` requests of a route with an error of the table. */
+  fail(route: string, code: ErrorCode, times = 1): void {
+    this.intercept(route, (_seen, response) => sendError(response, new AppError(code, `cannot do it: ${code}`)), times)
+  }
+
+  /** The next request of a route, at the moment it has arrived whole. */
+  arrival(route: string): Promise<SeenRequest> {
+    return new Promise((found) => this.#waiting.push({ route, found }))
+  }
+
+  /** How often a route was asked. */
+  count(route: string): number {
+    return this.requests.filter((seen) => matches(route, seen)).length
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+
+  /** Answers as the platform does. */
+  async answer(seen: SeenRequest, response: ServerResponse): Promise<void> {
+    send(response, await this.#answer(seen))
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      const seen = await read(request, response)
+      this.requests.push(seen)
+      const waiting = this.#waiting.findIndex(({ route }) => matches(route, seen))
+      if (waiting >= 0) this.#waiting.splice(waiting, 1)[0]?.found(seen)
+      const interception = this.#interceptions.find(({ route, left }) => left > 0 && matches(route, seen))
+      if (interception) {
+        interception.left--
+        await interception.answer(seen, response)
+      } else await this.answer(seen, response)
+    } catch (error) {
+      // A caller that went away in the middle of its body is nobody to answer.
+      if (!response.destroyed) sendError(response, AppError.from(error, `cannot answer: ${String(error)}`))
+    }
+  }
+
+  async #answer(seen: SeenRequest): Promise<Answer> {
+    if (seen.headers.authorization !== `Bearer ${this.apiKey}`)
+      throw new AppError('unauthorized', 'cannot use the API: the key is not known')
+    const [, version, resource, id, ...rest] = seen.path.split('/')
+    if (version !== 'v1') throw new AppError('not_found', `cannot find ${seen.path}`)
+    if (resource === 'images') return json(200, { images: this.images })
+    if (resource !== 'runs') throw new AppError('not_found', `cannot find ${seen.path}`)
+    if (id === undefined) return this.#collection(seen)
+    const sandbox = this.sandboxes.get(id)
+    if (!sandbox) throw new AppError('sandbox_not_found', `cannot find sandbox ${id}`)
+    if (rest[0] === 'exec') return json(200, await this.exec(parse(execRequest, seen), seen))
+    if (rest[0] === 'files') return files(sandbox, rest[1], seen)
+    return this.#one(sandbox, seen)
+  }
+
+  #collection(seen: SeenRequest): Answer {
+    if (seen.method === 'GET')
+      return json(200, { runs: [...this.sandboxes.values()].map(({ record }) => record).reverse() })
+    const { image, vcpus, mem_mib, disk_mib, timeout } = parse(createRequest, seen)
+    if (image.startsWith('no-such')) throw new AppError('image_unknown', `cannot create a sandbox: no image ${image}`)
+    const record: RunRecord = {
+      id: newSandboxId(),
+      status: 'running',
+      image,
+      resolved_image: image.split(':')[0] ?? image,
+      region: 'local',
+      vcpus,
+      mem_mib,
+      disk_mib,
+      timeout,
+      create_ms: 12,
+      created_at: new Date().toISOString(),
+    }
+    this.sandboxes.set(record.id, { record, files: new Map() })
+    return json(201, record)
+  }
+
+  #one(sandbox: StoredSandbox, seen: SeenRequest): Answer {
+    if (seen.method === 'DELETE') {
+      this.sandboxes.delete(sandbox.record.id)
+      return json(200, destroyed)
+    }
+    if (seen.method === 'PATCH') sandbox.record = { ...sandbox.record, ...parse(updateRequest, seen) }
+    return json(200, sandbox.record)
+  }
+}
+
+/** What the platform says: JSON, or the bytes of a file. */
+interface Answer {
+  readonly status: number
+  readonly type: string
+  readonly body: string | Buffer
+}
+
+function json(status: number, value: unknown): Answer {
+  return { status, type: 'application/json', body: JSON.stringify(value) }
+}
+
+function send(response: ServerResponse, { status, type, body }: Answer): void {
+  const headers = { 'content-type': type, 'content-length': Buffer.byteLength(body), 'x-request-id': newRequestId() }
+  response.writeHead(status, headers).end(body)
+}
+
+/** Answers with JSON, for interceptors. */
+export function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  send(response, json(status, value))
+}
+
+/** Answers with the platform's error body. */
+function sendError(response: ServerResponse, error: AppError): void {
+  const { retryable, hint } = describe(error.code)
+  const about = { error: error.message, code: error.code, retryable, request_id: newRequestId() }
+  const body: ErrorBody = hint === undefined ? about : { ...about, hint }
+  sendJson(response, error.status, body)
+}
+
+const destroyed = {
+  status: 'destroyed',
+  cpu_ms: 40,
+  mem_peak_bytes: 50_000_000,
+  mem_current_bytes: 40_000_000,
+  disk_used_bytes: 1_000_000,
+  uptime_ms: 1500,
+  cost_cents: 0.0016,
+}
+
+function files(sandbox: StoredSandbox, verb: string | undefined, seen: SeenRequest): Answer {
+  const path = seen.query.get('path') ?? ''
+  if (!path.startsWith('/')) throw new AppError('invalid_path', `cannot use the path ${path}`)
+  if (verb === 'upload') {
+    sandbox.files.set(path, { bytes: seen.body, mode: seen.query.get('mode') ?? '644' })
+    return json(200, { path, size: seen.body.length })
+  }
+  if (verb === 'download') {
+    const file = sandbox.files.get(path)
+    if (!file) throw new AppError('file_not_found', `cannot read ${path}: no such file`)
+    return { status: 200, type: 'application/octet-stream', body: file.bytes }
+  }
+  const folder = path.endsWith('/') ? path : `${path}/`
+  const details = [...sandbox.files]
+    .filter(([name]) => name.startsWith(folder) && !name.slice(folder.length).includes('/'))
+    .map(([name, { bytes, mode }]) => ({
+      name: name.slice(folder.length),
+      type: 'file',
+      size: bytes.length,
+      mode,
+      modified_at: '2026-01-02T03:04:05.000Z',
+    }))
+  return json(200, { path, entries: details.map(({ name }) => name), details })
+}
+
+async function read(request: IncomingMessage, response: ServerResponse): Promise<SeenRequest> {
+  const url = new URL(request.url ?? '/', 'http://wire')
+  const abandoned = new Promise<void>((resolve) =>
+    response.once('close', () => {
+      if (!response.writableFinished) resolve()
+    }),
+  )
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk as Buffer)
+  const { method = 'GET', headers } = request
+  return { method, path: url.pathname, query: url.searchParams, headers, body: Buffer.concat(chunks), abandoned }
+}
+
+function matches(route: string, seen: SeenRequest): boolean {
+  const [method, path = ''] = route.split(' ')
+  if (method !== seen.method) return false
+  return path.endsWith('*') ? seen.path.startsWith(path.slice(0, -1)) : seen.path === path
+}
+
+function parse<Schema extends z.ZodType>(schema: Schema, seen: SeenRequest): z.output<Schema> {
+  const checked = schema.safeParse(JSON.parse(seen.body.toString()))
+  if (checked.success) return checked.data
+  const issue = checked.error.issues[0]
+  throw new AppError('invalid_request', `cannot use ${issue?.path.join('.')}: ${issue?.message}`)
+}

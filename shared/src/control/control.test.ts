@@ -1,0 +1,86 @@
+import { describe, expect, test } from 'vitest'
+import { sandboxStates } from '../lifecycle.ts'
+import { acknowledged, answers, edgeCall, runnerCall } from './index.ts'
+
+const target = { sandbox: 'runx', generation: 1 }
+const usage = { cpu_ms: 1, mem_peak_bytes: 2, mem_current_bytes: 3, disk_used_bytes: 4, uptime_ms: 5 }
+const spec = { image: 'python', vcpus: 1, mem_mib: 512, disk_mib: 1024, idle_timeout: 0, env: {} }
+
+const calls = [
+  { op: 'sandbox.create', ...target, spec },
+  { op: 'sandbox.update', ...target, idle_timeout: 5 },
+  { op: 'sandbox.destroy', ...target },
+  { op: 'sandbox.stats', ...target },
+  { op: 'guest.request', ...target, method: 'GET', path: '/health', headers: { a: 'b' }, request_id: 'req1' },
+]
+
+describe('a call of the edge', () => {
+  test.each(calls)('$op is taken, without fields that nobody knows', (call) => {
+    expect(edgeCall.parse({ ...call, later: 1 })).toEqual(call)
+  })
+
+  test.each(calls)('$op must name its sandbox and a generation from 1', (call) => {
+    expect(edgeCall.safeParse({ ...call, sandbox: undefined }).success).toBe(false)
+    for (const generation of [undefined, 0, 1.5, '1'])
+      expect(edgeCall.safeParse({ ...call, generation }).success).toBe(false)
+  })
+
+  test('each op has an answer, and no answer is without an op', () => {
+    expect(Object.keys(answers).sort()).toEqual(calls.map(({ op }) => op).sort())
+  })
+
+  test.each(['TRACE', 'CONNECT', 'get', ''])('the method %j is refused', (method) => {
+    expect(edgeCall.safeParse({ ...calls[4], method }).success).toBe(false)
+  })
+
+  test.each(['health', '', 'http://other/'])('the path %j is refused', (path) => {
+    expect(edgeCall.safeParse({ ...calls[4], path }).success).toBe(false)
+  })
+
+  test('an unknown op is refused', () => {
+    expect(edgeCall.safeParse({ op: 'sandbox.explode', ...target }).success).toBe(false)
+  })
+})
+
+describe('an answer', () => {
+  test('refuses with code and message', () => {
+    const refused = { ok: false, error: { code: 'moved', message: 'cannot: elsewhere' } }
+    for (const schema of [...Object.values(answers), acknowledged]) expect(schema.parse(refused)).toEqual(refused)
+  })
+
+  test('accepts with its fields', () => {
+    expect(answers['sandbox.create'].safeParse({ ok: true, resolved_image: 'python', create_ms: 7 }).success).toBe(true)
+    expect(answers['sandbox.create'].safeParse({ ok: true }).success).toBe(false)
+    expect(answers['sandbox.destroy'].parse({ ok: true, usage })).toEqual({ ok: true, usage })
+    expect(answers['guest.request'].safeParse({ ok: true, status: 199, headers: {} }).success).toBe(false)
+    expect(answers['guest.request'].safeParse({ ok: true, status: 599, headers: {} }).success).toBe(true)
+    expect(acknowledged.parse({ ok: true, more: 1 })).toEqual({ ok: true })
+  })
+})
+
+describe('a call of a runner', () => {
+  const status = {
+    op: 'runner.status',
+    session: 's',
+    version: '1',
+    accelerator: 'tcg',
+    draining: false,
+    vcpus: 2,
+    free_mem_mib: 1000,
+    free_slots: 3,
+    images: ['python'],
+    sandboxes: sandboxStates.map((state) => ({ ...target, state })),
+  }
+
+  test('tells its status', () => {
+    expect(runnerCall.parse({ ...status, later: 1 })).toEqual(status)
+    expect(runnerCall.safeParse({ ...status, accelerator: 'magic' }).success).toBe(false)
+    expect(runnerCall.safeParse({ ...status, sandboxes: [{ ...target, state: 'gone' }] }).success).toBe(false)
+  })
+
+  test('tells what happened to a sandbox', () => {
+    const event = { op: 'sandbox.event', ...target, state: 'destroyed', usage }
+    expect(runnerCall.parse(event)).toEqual(event)
+    expect(runnerCall.safeParse({ ...event, state: 'idle' }).success).toBe(false)
+  })
+})

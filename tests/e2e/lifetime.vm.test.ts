@@ -1,0 +1,104 @@
+/** Sandboxes come and go: their clocks, their ends, many in a row, some at once; and nothing stays behind. */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as wait } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { census, left } from '../kit/census.ts'
+import { type TestPlatform, testPlatform } from '../kit/platform.ts'
+
+describe('the life of sandboxes', () => {
+  let platform: TestPlatform
+
+  beforeAll(async () => {
+    platform = await testPlatform()
+  })
+
+  afterAll(async () => {
+    await platform?.[Symbol.asyncDispose]()
+  })
+
+  /** Creates, runs and destroys one; the answer is what it printed. */
+  async function once1(image: string): Promise<string> {
+    await using sandbox = await platform.portico.create({ image })
+    return (await sandbox.exec('echo "$0 works"')).stdout
+  }
+
+  it('destroys an idle sandbox after its timeout, and not while it is used', { timeout: 90_000 }, async () => {
+    const sandbox = await platform.portico.create({ image: 'python', timeoutSec: 2 })
+    await sandbox.exec('sleep 4')
+    expect((await sandbox.exec('echo still here')).stdout).toBe('still here\n')
+    const limit = AbortSignal.timeout(20_000)
+    while ((await platform.portico.get(sandbox.id)) !== null) await wait(50, undefined, { signal: limit })
+    expect((await platform.portico.list()).map(({ id }) => id)).not.toContain(sandbox.id)
+  })
+
+  it('gives the sandbox its environment and a clock and hostname of its own', async () => {
+    await using sandbox = await platform.portico.create({ image: 'python', env: { GREETING: 'hello' } })
+    const { stdout } = await sandbox.exec('echo $GREETING $MORE; hostname; date +%s', { env: { MORE: 'more' } })
+    const [words, hostname, seconds] = stdout.split('\n')
+    expect(words).toBe('hello more')
+    expect(sandbox.id).toContain(hostname)
+    expect(Math.abs(Number(seconds) - Date.now() / 1000)).toBeLessThan(2)
+  })
+
+  it('shows what was asked for and what it became', async () => {
+    await using sandbox = await platform.portico.create({ image: 'python:3.12-slim' })
+    const record = (await (await platform.call(`/v1/runs/${sandbox.id}`)).json()) as Record<string, unknown>
+    expect(record).toMatchObject({
+      image: 'python:3.12-slim',
+      resolved_image: 'python',
+      status: 'running',
+      region: 'local',
+    })
+  })
+
+  it('turns a sandbox whose virtual machine is killed into an error with a reason, and frees it', async () => {
+    const before = await census()
+    const sandbox = await platform.portico.create({ image: 'python' })
+    const [vm] = (await census()).processes.filter(
+      (name) => /qemu-system/.test(name) && !before.processes.includes(name),
+    )
+    expect(vm).toBeDefined()
+    process.kill(Number(vm?.split(' ')[0]), 'SIGKILL')
+    const limit = AbortSignal.timeout(20_000)
+    for (;;) {
+      const info = await sandbox.info()
+      if (info.status === 'error') {
+        expect(info.reason).toMatch(/virtual machine/)
+        break
+      }
+      await wait(50, undefined, { signal: limit })
+    }
+    await expect(sandbox.exec('true')).rejects.toMatchObject({ retryable: false })
+    await sandbox.destroy()
+    expect((await census()).processes).toEqual(before.processes)
+  })
+
+  it('creates and destroys 20 in a row without a failure or a leak', { timeout: 400_000 }, async () => {
+    const before = await census()
+    for (let turn = 0; turn < 20; turn++) expect(await once1(turn % 2 === 0 ? 'python' : 'node')).toContain('works')
+    expect(left(before, await census())).toEqual({})
+    expect(await platform.portico.list()).toEqual([])
+  })
+
+  it('creates and destroys 4 at once', { timeout: 200_000 }, async () => {
+    const before = await census()
+    const outputs = await Promise.all(['python', 'node', 'python', 'node'].map(once1))
+    expect(outputs).toHaveLength(4)
+    for (const output of outputs) expect(output).toContain('works')
+    expect(left(before, await census())).toEqual({})
+  })
+
+  it('boots 30 in a row with both cores busy, none hanging', { timeout: 600_000 }, async () => {
+    const burners = [1, 2].map(() => spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }))
+    try {
+      for (let turn = 0; turn < 30; turn++) expect(await once1('python')).toContain('works')
+    } finally {
+      for (const burner of burners) {
+        burner.kill('SIGKILL')
+        await once(burner, 'exit')
+      }
+    }
+  })
+})

@@ -1,0 +1,17 @@
+/** Everything that starts virtual machines: few at a time, as each takes a core while it boots. */
+
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  root: '..',
+  resolve: { conditions: ['portico-source'] },
+  ssr: { resolve: { conditions: ['portico-source'] } },
+  test: {
+    name: 'vm',
+    include: ['runner/**/*.vm.test.ts', 'tests/**/*.vm.test.ts', 'deploy/**/*.vm.test.ts'],
+    exclude: ['**/node_modules/**'],
+    fileParallelism: false,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+})
