@@ -32,6 +32,7 @@ func runInGuest() {
 		say(err.Error())
 		shutdown.PowerOff()
 	}
+	tuneScheduler()
 	for _, note := range machine.Notes {
 		say(note)
 	}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -44,7 +46,7 @@ func runOnHost(path string) error {
 	}
 	_ = listener.Close()
 	agent.tunnel.GoAway(goingDown, goodbye)
-	shutdown.EndProcesses(graves, graves.SignalGroups, budget)
+	shutdown.EndProcesses(graves, signalDescendants, budget)
 	return nil
 }
 
@@ -70,4 +72,37 @@ func acceptSessions(agent *agent, listener net.Listener) {
 func adoptOrphans() {
 	const setChildSubreaper = 36
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0)
+}
+
+// signalDescendants signals every process that stems from this one.
+func signalDescendants(signal syscall.Signal) {
+	parents := map[int]int{}
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			parents[pid] = parentOf(pid)
+		}
+	}
+	for pid := range parents {
+		for above := parents[pid]; above > 1; above = parents[above] {
+			if above == os.Getpid() {
+				_ = syscall.Kill(pid, signal)
+				break
+			}
+		}
+	}
+}
+
+// parentOf reads a process's parent from its status line, whose second field is a name in brackets that may hold anything; 0 if it is gone.
+func parentOf(pid int) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, _ := strconv.Atoi(fields[1])
+	return parent
 }

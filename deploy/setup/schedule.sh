@@ -5,12 +5,13 @@
 
 declare -A needs=(
   [host-packages]='' [node-packages]='' [mirror]='host-packages' [vmm-root]='mirror' [build-root]='mirror'
-  [agent]='build-root' [initramfs]='vmm-root agent' [images]='mirror' [sdk]='node-packages' [assets]='initramfs images'
+  [agent]='build-root' [initramfs]='vmm-root agent' [images]='mirror' [sdk]='node-packages' [assets]='vmm-root agent initramfs images'
 )
 # The longest first, so that two cores stay busy to the end.
 step_order=(host-packages mirror images build-root vmm-root agent initramfs node-packages sdk assets)
 
-declare -A running=() # process id -> step
+declare -A running=() # process group -> step
+step_limit=3600       # seconds; a slow line needs some 30 minutes for the 250 MB of packages
 
 # with_needs STEP…: those steps and all they need, in order, each once.
 with_needs() {
@@ -30,7 +31,7 @@ with_needs() {
 
 start_step() {
   report_start "$1"
-  setsid bash "$setup_folder/steps/$1.sh" >"$logs/$1.log" 2>&1 </dev/null &
+  setsid timeout --kill-after=10 "$step_limit" bash "$setup_folder/steps/$1.sh" >"$logs/$1.log" 2>&1 </dev/null &
   running[$!]=$1
 }
 
@@ -47,13 +48,14 @@ stop_steps() {
   running=()
 }
 
-# start_possible: starts waiting steps whose needs are met while fewer than two run. Reads and writes `waiting`.
+# start_possible: starts waiting steps while fewer than two run. What a step needs at any remove has to be over: a need
+# that is done already does not speak for its own needs. Reads and writes `waiting`.
 start_possible() {
   local step need left=() free
   for step in "${waiting[@]}"; do
     free=yes
-    for need in ${needs[$step]}; do
-      [[ " ${waiting[*]} ${running[*]} " != *" $need "* ]] || free=no
+    for need in $(with_needs "$step"); do
+      [[ $need == "$step" || " ${waiting[*]} ${running[*]} " != *" $need "* ]] || free=no
     done
     if [[ $free == yes ]] && ((${#running[@]} < 2)); then
       start_step "$step"

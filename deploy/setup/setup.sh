@@ -56,7 +56,21 @@ take_lock() {
   exec {lock}>"$cache/setup.lock"
   if ! flock --nonblock "$lock"; then
     say 'another set-up is at work here; waiting for it'
-    flock "$lock"
+    if ! flock --timeout "$step_limit" "$lock"; then
+      say "cannot go on: the other set-up still holds $cache/setup.lock"
+      exit 1
+    fi
+  fi
+}
+
+# check_room: roots and images take 1 GB, and their making twice that for a while.
+check_room() {
+  local free
+  [[ " ${due[*]} " == *' mirror '* ]] || return 0
+  free=$(df --output=avail --block-size=1M -- "$cache" | tail -n 1)
+  if ((free < 3000)); then
+    say "cannot set up in $portico_home: $((free)) MB are free on its disk, 3000 are needed"
+    exit 1
   fi
 }
 
@@ -123,6 +137,8 @@ take_lock
 read_vmm_release
 mapfile -t due < <(due_steps "${wanted[@]}")
 ((${#due[@]} > 0)) || exit 0
+
+check_room
 
 begun=${EPOCHREALTIME//[.,]/}
 trap 'erase_line; say "stopped"; stop_steps; exit 130' INT

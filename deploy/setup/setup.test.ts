@@ -64,6 +64,17 @@ test('a changed test or page of the agent does not rebuild it', async () => {
   expect(await copy.run('setup.sh', '--check')).toMatchObject({ code: 0 })
 })
 
+test('a part that went missing is made again before the assets name it', async () => {
+  await using copy = await CheckoutCopy.make()
+  await copy.build()
+  await copy.run('setup.sh')
+  await copy.evaluate('rm -r "$agent_folder"')
+  const compiled = `while [[ $2 != /output ]]; do shift; done; printf x >"$1/agent"; chmod +x "$1/agent"`
+  await copy.standIn('bwrap', compiled)
+  expect(await copy.run('setup.sh')).toMatchObject({ code: 0, output: expect.stringContaining('guest agent: done') })
+  expect(await copy.run('setup.sh')).toEqual({ code: 0, output: '' })
+})
+
 test('folders of older recipes go at the end, unless a running program or a platform at rest uses them', async () => {
   await using copy = await CheckoutCopy.make()
   await copy.build()

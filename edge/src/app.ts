@@ -26,18 +26,12 @@ type Handler = (context: Context<Bound>, requestId: string) => Promise<Response>
 export function buildApp(rows: readonly Row[] = table, clock: Clock = systemClock): Hono<Bound> {
   const services: Services = { clock, gate: new Gate(clock), routes: new RouteCache(clock) }
   const app = new Hono<Bound>()
-  for (const row of rows)
-    app.on(
-      [...row.methods],
-      row.path,
-      answered((context, id) => handle(row, context, id, services)),
-    )
-  for (const [path, allowed] of methodsByPath(rows))
-    app.all(
-      path,
-      answered((context) => refuseMethod(context, allowed)),
-    )
-  app.notFound(answered(refusePath))
+  for (const row of rows) {
+    const handler = answered((context, id) => handle(row, context, id, services))
+    app.on([...row.methods], row.path, handler)
+  }
+  const paths = methodsByPath(rows)
+  app.notFound(answered((context) => refuse(context, paths)))
   return app
 }
 
@@ -99,19 +93,25 @@ class MethodRefused extends AppError {
   }
 }
 
-async function refuseMethod(context: Context<Bound>, allowed: string): Promise<Response> {
-  throw new MethodRefused(context.req.method, allowed)
+/** What no row takes: a path that none has, or a method that its rows do not have. */
+async function refuse(context: Context<Bound>, paths: readonly Allowed[]): Promise<Response> {
+  const { method, path } = context.req
+  const allowed = paths.find((one) => one.pattern.test(path))
+  if (allowed !== undefined) throw new MethodRefused(method, allowed.methods)
+  throw new AppError('not_found', `cannot find ${path}: there is no such path`)
 }
 
-async function refusePath(context: Context<Bound>): Promise<Response> {
-  throw new AppError('not_found', `cannot find ${context.req.path}: there is no such path`)
+interface Allowed {
+  readonly pattern: RegExp
+  readonly methods: string
 }
 
-function methodsByPath(rows: readonly Row[]): Map<string, string> {
-  const methods = new Map<string, string[]>()
-  for (const { path, methods: own } of rows) {
-    const all = own.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
-    methods.set(path, [...(methods.get(path) ?? []), ...all])
-  }
-  return new Map([...methods].map(([path, all]) => [path, all.join(', ')]))
+function methodsByPath(rows: readonly Row[]): Allowed[] {
+  const byPath = Map.groupBy(rows, ({ path }) => path)
+  return [...byPath].map(([path, same]) => ({
+    pattern: new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`),
+    methods: same
+      .flatMap(({ methods }) => methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])))
+      .join(', '),
+  }))
 }

@@ -304,6 +304,7 @@ describe('a tunnel that ends', () => {
     expect(await read(await pending)).toMatchObject({ status: 503, code: 'runner_disconnected', retryable: true })
     const next = await read(await exec({ command: 'x' }))
     expect(next).toMatchObject({ status: 503, code: 'runner_disconnected', retryable: true })
+    expect(next.error).toBe('cannot reach the sandbox: its runner is not connected')
   })
 
   test('in the middle of a download breaks the body off, so that half a file never looks whole', async () => {

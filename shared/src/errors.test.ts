@@ -1,4 +1,4 @@
-import { describe as group, expect, test } from 'vitest'
+import { expect, describe as group, test } from 'vitest'
 import { AppError, describe, errorCodes, isErrorCode } from './errors.ts'
 
 group('the table', () => {
@@ -49,7 +49,8 @@ group('an error', () => {
     expect([error.code, error.cause]).toEqual(['internal', thrown])
     expect(error.message).not.toContain('secret')
     expect(AppError.from(error)).toBe(error)
-    for (const value of ['text', undefined, null, 7]) expect(AppError.from(value, 'cannot read').message).toBe('cannot read')
+    for (const value of ['text', undefined, null, 7])
+      expect(AppError.from(value, 'cannot read').message).toBe('cannot read')
   })
 
   test('comes back from the wire, with whatever a peer may have sent', () => {

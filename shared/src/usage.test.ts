@@ -27,9 +27,14 @@ describe('the cost', () => {
 
   test('grows with time, in proportion', () => {
     fc.assert(
-      fc.property(fc.nat(hour), fc.integer({ min: 1, max: 8 }), fc.integer({ min: 128, max: 32_768 }), (ms, vcpus, mib) => {
-        expect(costCents(2 * ms, vcpus, mib)).toBeCloseTo(2 * costCents(ms, vcpus, mib), 9)
-      }),
+      fc.property(
+        fc.nat(hour),
+        fc.integer({ min: 1, max: 8 }),
+        fc.integer({ min: 128, max: 32_768 }),
+        (ms, vcpus, mib) => {
+          expect(costCents(2 * ms, vcpus, mib)).toBeCloseTo(2 * costCents(ms, vcpus, mib), 9)
+        },
+      ),
     )
   })
 

@@ -30,8 +30,11 @@ function frameTypes(): Constant[] {
 }
 
 function numbers(): Constant[] {
-  const rows = Object.entries(limits).filter((row): row is [string, number] => typeof row[1] === 'number')
-  return rows.map(([name, value]) => ({ name: goName(name), value: String(value) }))
+  // Sorted, as the order in which a module shows its exports is the loader's.
+  const rows = Object.entries(limits).sort(([one], [other]) => (one < other ? -1 : 1))
+  return rows.flatMap(([name, value]) =>
+    typeof value === 'number' ? [{ name: goName(name), value: String(value) }] : [],
+  )
 }
 
 function codes(): Constant[] {

@@ -19,22 +19,22 @@ interface Assets {
 }
 
 export interface BareVm {
-  /** Milliseconds from starting QEMU until the agent's first bytes. */
-  readonly bootMs: number
-  /** The agent's port, nothing of which has been answered yet; the bytes of its preamble are still to be read. */
+  /** When QEMU was started, by `performance.now()`. */
+  readonly startedAt: number
+  /** The agent's port, of which nothing has been read. */
   readonly agent: Socket
   /** The raw port, `bench` in the guest. */
   readonly raw: Socket
   stop(): Promise<void>
 }
 
-/** Boots one and waits until its agent speaks. */
+/** Starts one; its boot is over when the agent speaks on its port. */
 export async function bootBareVm(image = 'python'): Promise<BareVm> {
   const assets = JSON.parse(await readFile(paths.assets, 'utf8')) as Assets
   const directory = await mkdtemp(join(paths.temporary, 'bare-'))
   execFileSync('truncate', ['-s', '512M', join(directory, 'scratch')])
   execFileSync('mkfs.ext4', ['-q', '-E', 'lazy_itable_init=1,lazy_journal_init=1', join(directory, 'scratch')])
-  const start = performance.now()
+  const startedAt = performance.now()
   const qemu = spawn(
     'bwrap',
     [...jail(assets, directory, image), 'qemu-system-x86_64', ...qemuArguments(await tscKhz())],
@@ -43,8 +43,7 @@ export async function bootBareVm(image = 'python'): Promise<BareVm> {
     },
   )
   const [agent, raw] = await Promise.all([connected(join(directory, 'agent')), connected(join(directory, 'raw'))])
-  await once(agent, 'readable')
-  return { bootMs: performance.now() - start, agent, raw, stop: () => stop(qemu, directory, [agent, raw]) }
+  return { startedAt, agent, raw, stop: () => stop(qemu, directory, [agent, raw]) }
 }
 
 async function stop(qemu: ChildProcess, directory: string, sockets: readonly Socket[]): Promise<void> {

@@ -57,7 +57,8 @@ async function createOne(engine: Engine): Promise<number> {
 async function bareBoot(): Promise<number> {
   const vm = await bootBareVm()
   const channel = await GuestChannel.open(vm.agent, { signal: AbortSignal.timeout(30_000), again: false })
+  const ms = performance.now() - vm.startedAt
   channel.close()
   await vm.stop()
-  return vm.bootMs
+  return ms
 }

@@ -3,14 +3,18 @@
 # apt still works; PORTICO_PRESETS_* say where the npm packages are and where the images go.
 # Each image is a copy of that root plus its own part, sealed by images/seal.sh; node is packed while apt installs Python.
 set -euo pipefail
+shopt -s extglob
 
 base=$1
 folder=$(dirname -- "$PORTICO_PRESETS")
-work=$(mktemp -d "${TMPDIR:-/tmp}/presets.XXXXXX")
+work=$(mktemp -d "$(dirname -- "$base")/presets.XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 
-# One file system: mmdebstrap has /proc and more mounted in the root.
-copy_base() { cp -a --one-file-system -- "$base" "$work/$1"; }
+# copy_base NAME: without what mmdebstrap has mounted in the root, or made there for the time being.
+copy_base() {
+  mkdir -m 0755 -- "$work/$1"
+  cp -a --one-file-system -- "$base"/!(dev|proc|sys) "$work/$1/"
+}
 
 add_node() {
   local root=$work/node

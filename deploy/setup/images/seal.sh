@@ -7,14 +7,14 @@ set -euo pipefail
 root=${1:?} file=${2:?}
 
 rm -rf -- "${root:?}"/{dev,proc,sys,run,tmp,boot} "$root"/var/tmp "$root"/var/lib/apt/lists \
-  "$root"/var/cache/apt "$root"/var/cache/ldconfig "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old "$root"/var/log
+  "$root"/var/cache/apt "$root"/var/cache/ldconfig "$root"/var/cache/debconf/{*-old,tmp.ci} "$root"/var/lib/dpkg/*-old "$root"/var/log
 mkdir -p -- "$root"/{dev,proc,sys,run,tmp,boot} "$root"/var/{tmp,log/apt} "$root"/var/lib/apt/lists/partial \
   "$root"/var/cache/apt/archives/partial
 chmod 1777 -- "$root/tmp" "$root/var/tmp"
 mkdir -m 1777 -- "$root/run/lock"
 
 mv -- "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/no-pages"
-rm -rf -- "$root/etc/apt/apt.conf.d/00mmdebstrap" "$root/etc/resolv.conf" "$root/etc/hostname" "$root/etc/.pwd.lock"
+rm -rf -- "$root"/etc/apt/apt.conf.d/{*mmdebstrap,99debconf} "$root"/etc/{resolv.conf,hostname,.pwd.lock}
 rm -f -- "$root"/etc/{passwd,group,shadow,gshadow,subuid,subgid}-
 mirror=$(sed -E 's#//[^/@]*@#//#' <<<"$PORTICO_PRESETS_MIRROR")
 printf 'deb %s %s main\n' "$mirror" "$PORTICO_PRESETS_SUITE" >"$root/etc/apt/sources.list"

@@ -31,13 +31,13 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
       ctx,
       clock: systemClock,
       onStream: (session, stream, head) => ctx.waitUntil(this.#serve(session, stream, head)),
-      onGone: (session) => ctx.waitUntil(this.#tellGone(session)),
+      onGone: (tunnel) => ctx.waitUntil(this.#tellGone(tunnel)),
     })
   }
 
   override async fetch(request: Request): Promise<Response> {
     if (new URL(request.url).pathname === '/call') {
-      return guestCall(this.#sessions.current(), readCall(request), request)
+      return guestCall(this.#sessions.current(), readCall(request), request, systemClock)
     }
     this.ctx.storage.kv.put('owner', readOwner(request))
     return this.#sessions.accept()
@@ -99,11 +99,11 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
     }
   }
 
-  async #tellGone(session: Session): Promise<void> {
+  async #tellGone(tunnel: string): Promise<void> {
     const { runner, region } = this.#owner()
     await objectsOf(this.env)
       .region(region)
-      .disconnected(runner, session.id)
+      .disconnected(runner, tunnel)
       .catch((thrown) => logFailure('tell the region', fromPlatform(thrown, 'tell the region')))
   }
 

@@ -61,8 +61,8 @@ export function guestHeaders(from: Readonly<Record<string, string>>): Headers {
   return headers
 }
 
-export function errorAnswer(error: WireError): Response {
-  return Response.json(error, { headers: { [outcomeHeader]: 'error' } })
+export function errorAnswer({ code, message }: WireError): Response {
+  return Response.json({ code, message }, { headers: { [outcomeHeader]: 'error' } })
 }
 
 /** The guest's answer, or our error thrown. */

@@ -6,7 +6,7 @@
  *      └────────┴── caller gone, nothing moved for too long, tunnel lost ──▶ over, the stream reset
  */
 
-import { type Clock, systemClock } from '@portico/shared/clock'
+import type { Clock } from '@portico/shared/clock'
 import { answers } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import { parseHead, type TunnelStream } from '@portico/shared/tunnel'
@@ -27,11 +27,16 @@ const bodiless = [204, 205, 304]
 const encoder = new TextEncoder()
 
 /** Makes the call. Failures are answers, too: they have to cross to the Worker. */
-export async function guestCall(session: Session | undefined, call: GuestCall, request: Request): Promise<Response> {
+export async function guestCall(
+  session: Session | undefined,
+  call: GuestCall,
+  request: Request,
+  clock: Clock,
+): Promise<Response> {
   if (session === undefined) return errorAnswer(notConnected())
   let exchange: Exchange | undefined
   try {
-    exchange = new Exchange(session, call, request, systemClock)
+    exchange = new Exchange(session, call, request, clock)
     return await exchange.answer()
   } catch (thrown) {
     const error = AppError.from(thrown)

@@ -49,8 +49,8 @@ export interface SessionsOptions {
   readonly ctx: DurableObjectState
   readonly clock: Clock
   readonly onStream: (session: Session, stream: TunnelStream, head: Uint8Array) => void
-  /** The session in force ended. */
-  readonly onGone: (session: Session) => void
+  /** The session in force, of this id, ended. */
+  readonly onGone: (id: string) => void
 }
 
 export class Sessions {
@@ -117,6 +117,7 @@ export class Sessions {
     if (attachment.peer !== null) return this.#start(socket)
     // It slept before the runner's HELLO, and a second HELLO of ours would break the connection.
     closeQuietly(socket, 1012, 'try again')
+    leave(this.#options, attachment.session)
     return undefined
   }
 
@@ -187,16 +188,21 @@ class LiveSession implements Session {
 
   #gone(): void {
     this.isOver = true
-    const { kv } = this.#options.ctx.storage
-    if (kv.get<string>(inForce) !== this.id) return
-    kv.delete(inForce)
-    this.#options.onGone(this)
+    leave(this.#options, this.id)
   }
 
   #keep(change: Partial<Attachment>): void {
     const attachment = read(this.#socket)
     if (attachment !== undefined) write(this.#socket, { ...attachment, ...change })
   }
+}
+
+/** Takes a session out of force, if it still is. */
+function leave({ ctx, onGone }: SessionsOptions, id: string): void {
+  const { kv } = ctx.storage
+  if (kv.get<string>(inForce) !== id) return
+  kv.delete(inForce)
+  onGone(id)
 }
 
 /** An attachment of ours, read field by field; a socket with anything else is not ours. */

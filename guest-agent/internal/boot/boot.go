@@ -42,6 +42,7 @@ func Boot() (*Machine, error) {
 		{"disks", func() (err error) { disks, err = awaitDisks("image", "scratch"); return err }},
 		{"root", func() error { return m.makeRoot(disks["image"], disks["scratch"]) }},
 		{"switch", switchRoot},
+		{"grow", func() error { return m.tolerate("grow the scratch disk", growDisk(m.Disk.folder, disks["scratch"])) }},
 		{"user_trees", func() error { return doAll(userTrees) }},
 		{"limits", m.setLimits},
 		{"network", func() error { return m.tolerate("bring up the loopback", bringUp("lo")) }},
@@ -84,7 +85,7 @@ func (m *Machine) makeRoot(image, scratch string) error {
 		return fmt.Errorf("cannot open the scratch disk: %w", err)
 	}
 	m.Disk = &Disk{folder}
-	return m.tolerate("grow the scratch disk", growDisk(folder, scratch))
+	return nil
 }
 
 // switchRoot makes the new root the only one.

@@ -10,11 +10,24 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unicode/utf8"
 )
 
-// pieces are what pipes are read into; a pipe holds 64 KiB.
-var pieces = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+// pieceSize is what a pipe holds unless it is told otherwise.
+const pieceSize = 64 << 10
+
+// pieces are what pipes are read into.
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+
+const (
+	// loudRead is how much one read must bring for a command to count as loud. It gets a larger pipe and is left alone for a moment after each
+	// read that empties it: woken at each of its writes, the agent would cost more than the command.
+	loudRead    = 4 << 10
+	loudPipe    = 1 << 20
+	loudPause   = time.Millisecond
+	setPipeSize = 1031 // F_SETPIPE_SZ
+)
 
 // atOnce is how many pieces a command that is over may have left behind: more than a pipe holds means that somebody still writes.
 const atOnce = 4
@@ -63,7 +76,7 @@ func (c *capture) drain() (ended bool) {
 }
 
 func (c *capture) readPiece(fd int) (int, error) {
-	piece := pieces.Get().(*[64 << 10]byte)
+	piece := pieces.Get().(*[pieceSize]byte)
 	defer pieces.Put(piece)
 	for {
 		n, err := syscall.Read(fd, piece[:])
@@ -105,15 +118,22 @@ func (c *capture) pump() {
 		defer close(c.ended)
 		defer func() { _ = file.Close() }()
 		raw, err := file.SyscallConn()
-		for err == nil {
+		for loud := false; err == nil; {
 			n := 0
 			var fault error
 			err = raw.Read(func(fd uintptr) bool {
 				n, fault = c.readPiece(int(fd))
+				if n >= loudRead && !loud {
+					loud = true
+					_, _, _ = syscall.Syscall(syscall.SYS_FCNTL, fd, setPipeSize, loudPipe)
+				}
 				return fault != syscall.EAGAIN
 			})
 			if n == 0 || fault != nil {
 				return
+			}
+			if n >= loudRead && n < pieceSize {
+				time.Sleep(loudPause)
 			}
 		}
 	}()

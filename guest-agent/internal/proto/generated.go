@@ -27,6 +27,7 @@ const (
 const (
 	CreditLength    = 4
 	DefaultWindow   = 262144
+	FlushLength     = 65544
 	HeaderLength    = 8
 	HelloLimitMs    = 10000
 	HighestStreamId = 2147483647
@@ -42,10 +43,12 @@ const (
 	MaxStreams      = 1024
 	MaxWindow       = 4194304
 	MinWindow       = 16384
+	NonceLength     = 8
 	PingIdleMs      = 15000
 	PingLength      = 8
 	PingLimitMs     = 10000
 	PreambleWaitMs  = 250
+	RestOfFlush     = 65536
 )
 
 // PreambleMark is what a preamble starts with; random bytes follow.

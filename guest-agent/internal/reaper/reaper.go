@@ -9,6 +9,7 @@ package reaper
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +25,10 @@ const (
 	waitKeep     = 1 << 24 // WNOWAIT
 	waitAnyClone = 1 << 30 // __WALL
 	siginfoSize  = 128
+
+	// usualSlack is how many nanoseconds late a process is woken at most, unless it says otherwise: the kernel's own choice. Processes
+	// inherit the slack of the thread that forks them, and threads of this program may have another.
+	usualSlack = 50_000
 )
 
 // Reaper starts and buries processes. Run must be going on.
@@ -38,6 +43,7 @@ type Reaper struct {
 
 // New makes a Reaper. There may be only one in a process.
 func New() *Reaper {
+	dropChildSignal()
 	r := &Reaper{children: map[int]*Process{}, empty: make(chan struct{})}
 	r.started.L = &r.lock
 	return r
@@ -64,6 +70,9 @@ func (r *Reaper) Start(path string, argv []string, attributes *syscall.ProcAttr)
 		attributes.Sys = &syscall.SysProcAttr{}
 	}
 	attributes.Sys.Setsid = true
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	setTimerSlack(usualSlack)
 	pid, err := syscall.ForkExec(path, argv, attributes)
 	if err != nil {
 		return nil, err
@@ -84,15 +93,6 @@ func (r *Reaper) Close() {
 
 // Empty is closed once no process is left after Close. Every process of a machine descends from a child of PID 1, so there it means all.
 func (r *Reaper) Empty() <-chan struct{} { return r.empty }
-
-// SignalGroups signals the group of every process that was started here and has not ended.
-func (r *Reaper) SignalGroups(signal syscall.Signal) {
-	r.lock.Lock()
-	defer r.lock.Unlock()
-	for pid := range r.children {
-		_ = syscall.Kill(-pid, signal)
-	}
-}
 
 // Orphans tells how many processes were buried that were not started here.
 func (r *Reaper) Orphans() int {
@@ -152,6 +152,20 @@ func (r *Reaper) reap() {
 		process.status, process.usage, process.reaped = status, usage, true
 		close(process.done)
 	}
+}
+
+// dropChildSignal lets the kernel forget SIGCHLD, which Go would otherwise run a handler for at each end: Run is woken without it.
+func dropChildSignal() {
+	const maskSize = 8
+	var standard struct { // struct kernel_sigaction, all zero: SIG_DFL
+		handler, flags, restorer, mask uintptr
+	}
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(syscall.SIGCHLD), uintptr(unsafe.Pointer(&standard)), 0, maskSize, 0, 0)
+}
+
+func setTimerSlack(nanoseconds uintptr) {
+	const setTimerSlack = 29 // PR_SET_TIMERSLACK
+	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, setTimerSlack, nanoseconds, 0)
 }
 
 // waitAny returns once a child has ended, and leaves it to be reaped.

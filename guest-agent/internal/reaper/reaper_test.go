@@ -3,6 +3,7 @@ package reaper
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -119,6 +120,17 @@ func zombieChildren(t *testing.T) (zombies []string) {
 	return zombies
 }
 
+func TestProcessesHaveTheUsualTimerSlack(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	setTimerSlack(5_000_000)
+	defer setTimerSlack(usualSlack)
+	process := run(t, "-c", "test $(cat /proc/$$/timerslack_ns) = 50000")
+	if code, _ := wait(t, process); code != 0 {
+		t.Error("the process has the slack of the thread that started it")
+	}
+}
+
 func TestMissingProgramIsAnErrorOfStart(t *testing.T) {
 	if _, err := subject.Start("/nowhere/x", []string{"x"}, &syscall.ProcAttr{}); err != syscall.ENOENT {
 		t.Errorf("%v", err)
@@ -142,7 +154,7 @@ func TestLastOneOutIsTold(t *testing.T) {
 		t.Fatal("told while a process is left")
 	default:
 	}
-	subject.SignalGroups(syscall.SIGTERM)
+	process.SignalGroup(syscall.SIGTERM)
 	if code, _ := wait(t, process); code != 128+15 {
 		t.Errorf("exit code %d", code)
 	}

@@ -70,13 +70,7 @@ async function ask<Schema extends z.ZodType>(
 }
 
 function json(value: unknown): Pick<GuestRequest, 'headers' | 'body'> {
-  const bytes = Buffer.from(JSON.stringify(value))
-  const headers = { 'content-type': 'application/json', 'content-length': String(bytes.length) }
-  return { headers, body: once(bytes) }
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
+  return { headers: { 'content-type': 'application/json' }, body: Buffer.from(JSON.stringify(value)) }
 }
 
 function parse(bytes: Buffer): unknown {

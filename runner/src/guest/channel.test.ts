@@ -58,6 +58,14 @@ it('carries an empty body with and without a length', async () => {
   expect([guest.files.get('/a')?.length, guest.files.get('/b')?.length]).toEqual([0, 0])
 })
 
+it('carries a body that is at hand as a whole, an empty one too', async () => {
+  const { channel, guest } = await openOn()
+  for (const text of ['whole', '']) {
+    await textOf(await channel.request({ method: 'PUT', path: '/files?path=/a', body: Buffer.from(text), signal }))
+    expect(String(guest.files.get('/a'))).toBe(text)
+  }
+})
+
 it('does not hang where the body is shorter or longer than it says', async () => {
   const { channel } = await openOn()
   for (const length of ['2', '9']) {

@@ -16,8 +16,8 @@ export interface GuestRequest {
   /** Path and query. */
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>
-  /** Without a body the request has none, whatever its method. */
-  readonly body?: AsyncIterable<Uint8Array> | undefined
+  /** Without a body the request has none, whatever its method. A body that is at hand as a whole leaves in one piece with the head. */
+  readonly body?: Uint8Array | AsyncIterable<Uint8Array> | undefined
   /** Ends the request and its stream at any point until the answer's body is read to its end. */
   readonly signal: AbortSignal
 }
@@ -73,14 +73,15 @@ function send(duplex: StreamDuplex, asked: GuestRequest): ClientRequest {
   })
   client.maxHeadersCount = maxHeaders + 1
   Object.assign(client, { strictContentLength: true })
-  if (asked.body) void sendBody(client, asked.body)
-  else client.end()
+  if (asked.body === undefined || asked.body instanceof Uint8Array) client.end(asked.body)
+  else void sendBody(client, asked.body)
   return client
 }
 
 /** Says how long the body is: as the caller did, or in chunks. A length for a body that is not sent would leave the guest waiting. */
 function framed(headers: Record<string, string>, { method, body }: GuestRequest): Record<string, string> {
   const { 'content-length': length, ...others } = headers
+  if (body instanceof Uint8Array) return { ...others, 'content-length': String(body.length) }
   if (body) return length === undefined ? { ...others, 'transfer-encoding': 'chunked' } : headers
   return method === 'PUT' || method === 'POST' ? { ...others, 'content-length': '0' } : others
 }

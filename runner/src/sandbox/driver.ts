@@ -114,8 +114,12 @@ export class SandboxDriver {
     const ready = this.#ready
     this.#check('use')
     if (!ready || !this.#idle) throw new AppError('sandbox_not_running', 'cannot use the sandbox: it is not running')
-    const end = this.#idle.begin()
-    asked.signal.addEventListener('abort', end, { once: true })
+    const endActivity = this.#idle.begin()
+    const end = () => {
+      asked.signal.removeEventListener('abort', end)
+      endActivity()
+    }
+    asked.signal.addEventListener('abort', end)
     try {
       const response = await ready.link.request(asked)
       return { ...response, body: thenRun(response.body, end) }

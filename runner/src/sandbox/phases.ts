@@ -26,8 +26,8 @@ export interface BootLimits {
   readonly tries: number
 }
 
-/** Emulation on a busy host takes some 5 s; a boot that has not come up after this never does. */
-export const bootLimits: BootLimits = { bootMs: 20_000, identityMs: 5000, tries: 2 }
+/** Emulation takes 3 s, and many times that on a busy host; a boot that has not come up after this never does. */
+export const bootLimits: BootLimits = { bootMs: 45_000, identityMs: 15_000, tries: 2 }
 
 export interface PhaseContext {
   readonly driver: VmDriver

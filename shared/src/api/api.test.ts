@@ -41,7 +41,8 @@ describe('create', () => {
     ['timeout', -1, 30 * 86_400],
   ])('%s is %i to %i', (field, least, most) => {
     for (const good of [least, most]) expect(isFine({ [field]: good })).toBe(true)
-    for (const bad of [least - 1, most + 1, least + 0.5, String(least), null, Number.NaN]) expect(isFine({ [field]: bad })).toBe(false)
+    for (const bad of [least - 1, most + 1, least + 0.5, String(least), null, Number.NaN])
+      expect(isFine({ [field]: bad })).toBe(false)
   })
 
   test('an image is 1 to 512 characters', () => {
@@ -61,7 +62,8 @@ describe('create', () => {
 
   test('the names of variables are those of a shell', () => {
     for (const name of ['A', '_', 'a1', 'PATH', '_X9']) expect(isFine({ env: { [name]: '' } }), name).toBe(true)
-    for (const name of ['', '1A', 'A-B', 'A B', 'A=', 'Ä', 'A\n']) expect(isFine({ env: { [name]: '' } }), name).toBe(false)
+    for (const name of ['', '1A', 'A-B', 'A B', 'A=', 'Ä', 'A\n'])
+      expect(isFine({ env: { [name]: '' } }), name).toBe(false)
   })
 
   test('a variable holds up to 32,768 characters and no NUL', () => {

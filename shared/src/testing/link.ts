@@ -2,7 +2,7 @@
 
 import type { AppError } from '../errors.ts'
 import { Muxer } from '../tunnel/muxer.ts'
-import type { Carrier, MuxerOptions } from '../tunnel/types.ts'
+import type { Carrier, MuxerOptions, TunnelStream } from '../tunnel/types.ts'
 
 /** One end's way to the other: what was sent and is not delivered, and how the carrier was closed. */
 export class Wire implements Carrier {
@@ -84,6 +84,27 @@ function defaults(role: 'edge' | 'runner', { window = 65_536, ...options }: EndO
     disconnected: role === 'edge' ? 'runner_disconnected' : 'edge_disconnected',
     ...options,
   }
+}
+
+/** A link with a stream that the edge opened with the head `ask` and the runner accepted with the head `answer`. */
+export async function pair(
+  edgeOptions: EndOptions = {},
+  runnerOptions: EndOptions = {},
+): Promise<Link & { readonly near: TunnelStream; readonly far: TunnelStream }> {
+  const opened = Promise.withResolvers<TunnelStream>()
+  const ends = link(edgeOptions, { onStream: (stream) => opened.resolve(stream), ...runnerOptions })
+  const near = ends.edge.open(new TextEncoder().encode('ask'))
+  const far = await opened.promise
+  far.accept(new TextEncoder().encode('answer'))
+  await near.head()
+  return { ...ends, near, far }
+}
+
+/** All bytes of a stream up to its end. */
+export async function readAll(stream: TunnelStream): Promise<Buffer> {
+  const parts: Uint8Array[] = []
+  for (let part = await stream.read(); part; part = await stream.read()) parts.push(part)
+  return Buffer.concat(parts)
 }
 
 /** Lets everything that is due in this process happen: promises, then one turn of the event loop. */

@@ -5,7 +5,7 @@ import { Decoder } from '../tunnel/decode.ts'
 import { encode } from '../tunnel/encode.ts'
 import { type Frame, frameType } from '../tunnel/frame.ts'
 import { Muxer } from '../tunnel/muxer.ts'
-import type { Hello, MuxerOptions } from '../tunnel/types.ts'
+import type { Hello, MuxerOptions, TunnelStream } from '../tunnel/types.ts'
 import { turn } from './link.ts'
 
 const bytesOf = (value: unknown) => new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value))
@@ -92,4 +92,21 @@ export class ScriptedPeer {
       return { stream, code }
     })
   }
+}
+
+/** A peer that has said hello. */
+export async function greeted(options: Partial<MuxerOptions> = {}): Promise<ScriptedPeer> {
+  const peer = new ScriptedPeer(options)
+  await peer.greet()
+  return peer
+}
+
+/** A peer whose hello granted `window`, and a stream of the multiplexer that it has answered. */
+export async function answered(window: number): Promise<{ peer: ScriptedPeer; stream: TunnelStream }> {
+  const peer = new ScriptedPeer()
+  await peer.greet({ window })
+  const stream = peer.muxer.open()
+  await peer.send(frame(frameType.open, stream.id))
+  peer.frames.length = 0
+  return { peer, stream }
 }

@@ -69,7 +69,10 @@ describe('a call', () => {
       stream.accept(bytes('{"ok":false,"error":{"code":"new_code","message":"cannot: new"}}'))
       stream.end()
     })
-    await expect(call(muxer, {}, schema, { signal })).rejects.toMatchObject({ code: 'internal', message: 'cannot: new' })
+    await expect(call(muxer, {}, schema, { signal })).rejects.toMatchObject({
+      code: 'internal',
+      message: 'cannot: new',
+    })
   })
 
   test('that is refused while its body is on the way cancels the source', async () => {
@@ -153,7 +156,9 @@ describe('a call', () => {
 
 describe('a head', () => {
   test('that a peer got wrong is told by its place', () => {
-    expect(() => parseHead(bytes('{"op":"add","by":"1"}'), asked)).toThrow("cannot read the peer's call: wrong head at by")
+    expect(() => parseHead(bytes('{"op":"add","by":"1"}'), asked)).toThrow(
+      "cannot read the peer's call: wrong head at by",
+    )
     expect(() => parseHead(bytes('nothing'), asked)).toThrow('its head is not JSON')
     expect(() => parseHead(Uint8Array.of(0xff), asked)).toThrow('its head is not JSON')
   })

@@ -19,7 +19,11 @@ describe('how a connection ended', () => {
     ['a reset by the network', { error: withCode('ECONNRESET') }, 'gone'],
     ['a reset by the network with a code', { code: 1006, error: withCode('EPIPE') }, 'gone'],
     ['a frame that the WebSocket library refused', { error: withCode('WS_ERR_INVALID_OPCODE') }, 'fault'],
-    ['a protocol error that we found', { own: true, code: 1006, error: new AppError('protocol_error', 'cannot') }, 'fault'],
+    [
+      'a protocol error that we found',
+      { own: true, code: 1006, error: new AppError('protocol_error', 'cannot') },
+      'fault',
+    ],
     ['a generation that we have given up', { error: new AppError('version_unsupported', 'cannot') }, 'fault'],
     ['another error of ours', { error: new AppError('runner_disconnected', 'cannot') }, 'gone'],
     ['our own close', { own: true, code: 1000 }, 'own'],

@@ -54,7 +54,8 @@ describe('golden frames', () => {
       for (const [index, expected] of vector.frames.entries()) {
         const frame = frames[index] as Frame
         expect([frame.type, frame.stream]).toEqual([expected.type, expected.stream])
-        if (expected.json !== undefined) expect(JSON.parse(Buffer.from(frame.payload).toString())).toEqual(expected.json)
+        if (expected.json !== undefined)
+          expect(JSON.parse(Buffer.from(frame.payload).toString())).toEqual(expected.json)
         else expect(Buffer.from(frame.payload).equals(fromHex(expected.payloadHex ?? ''))).toBe(true)
       }
       const halves = run([bytes.subarray(0, bytes.length >> 1), bytes.subarray(bytes.length >> 1)])

@@ -57,10 +57,14 @@ const limits = { interruptAfterTimeLimit: 20_000, markInterruptAsFailure: true }
 
 test('random bytes', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.uint8Array({ maxLength: 2000 }), fc.array(fc.nat(2000), { maxLength: 5 }), async (bytes, at) => {
-      await isSound(await feed([hello, ...cut(bytes, at)]))
-      await isSound(await feed(cut(bytes, at)))
-    }),
+    fc.asyncProperty(
+      fc.uint8Array({ maxLength: 2000 }),
+      fc.array(fc.nat(2000), { maxLength: 5 }),
+      async (bytes, at) => {
+        await isSound(await feed([hello, ...cut(bytes, at)]))
+        await isSound(await feed(cut(bytes, at)))
+      },
+    ),
     { numRuns: 200, ...limits },
   )
 })
@@ -77,11 +81,16 @@ test('frames of right form in any order', async () => {
 
 test('frames of right form with a byte changed', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(anyFrame, { minLength: 1, maxLength: 20 }), fc.nat(), fc.nat(255), async (frames, at, byte) => {
-      const bytes = encode(...frames)
-      bytes[at % bytes.length] = byte
-      await isSound(await feed([hello, bytes]))
-    }),
+    fc.asyncProperty(
+      fc.array(anyFrame, { minLength: 1, maxLength: 20 }),
+      fc.nat(),
+      fc.nat(255),
+      async (frames, at, byte) => {
+        const bytes = encode(...frames)
+        bytes[at % bytes.length] = byte
+        await isSound(await feed([hello, bytes]))
+      },
+    ),
     { numRuns: 300, ...limits },
   )
 })

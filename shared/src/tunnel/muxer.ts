@@ -270,6 +270,7 @@ export class Muxer {
 
   #forget(stream: Stream): void {
     this.#streams.delete(stream.id)
+    this.#sender.leave(stream)
     if (stream.byPeer) this.#openOfPeer--
     if (this.#streams.size > 0) return
     this.#drained?.resolve()

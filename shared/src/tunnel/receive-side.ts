@@ -80,7 +80,6 @@ export class ReceiveSide {
     if (this.#error) return rejected(this.#error)
     const chunk = this.#chunks.shift()
     if (chunk) {
-      if (this.#chunks.length === 0) this.#room = 0
       this.#consumed(chunk.length)
       return Promise.resolve(chunk)
     }

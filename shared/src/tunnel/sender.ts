@@ -62,6 +62,11 @@ export class Sender {
     this.#flushSoon()
   }
 
+  /** A stream is over: it has no more turns. */
+  leave(stream: Stream): void {
+    this.#turns.leave(stream)
+  }
+
   /** The peer's HELLO is known: streams may send. */
   release(): void {
     if (this.#state === 'holding') this.#state = 'sending'

@@ -47,8 +47,6 @@ const ignore = () => undefined
 export class Stream implements TunnelStream {
   readonly id: number
   readonly byPeer: boolean
-  /** Whether it stands in the line for a turn: the multiplexer's mark. */
-  inLine = false
   readonly #host: StreamHost
   readonly #out: SendSide
   readonly #in: ReceiveSide
@@ -132,8 +130,6 @@ export class Stream implements TunnelStream {
 
   /** Writes what may be sent now: OPEN if it is due, one DATA frame, END if that was all. */
   turn(outbox: Outbox): void {
-    // It may have ended while it stood in the line.
-    if (this.#over) return
     if (this.#open === 'due') {
       outbox.frame(frameType.open, this.id, this.#ownHead)
       this.#open = 'sent'

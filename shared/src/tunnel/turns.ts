@@ -1,40 +1,43 @@
-/** The line in which streams wait for a turn: whoever has sent one frame goes to its end. */
+/** The line in which streams wait for a turn: whoever has sent one frame goes to its end, and whoever is over leaves it. */
 
 import type { Stream } from './stream.ts'
 
 export class Turns {
-  #line: Stream[] = []
-  #next = 0
+  /** In the order of coming. */
+  readonly #line = new Set<Stream>()
 
   /** Puts a stream at the end of the line, unless it stands there already. */
   add(stream: Stream): void {
-    if (stream.inLine) return
-    stream.inLine = true
-    this.#line.push(stream)
+    this.#line.add(stream)
+  }
+
+  get length(): number {
+    return this.#line.size
   }
 
   /** The stream whose turn it is, taken out of the line. */
   next(): Stream | undefined {
-    const stream = this.#line[this.#next]
-    if (!stream) return undefined
-    stream.inLine = false
-    if (++this.#next === this.#line.length || this.#next === 4096) {
-      this.#line.splice(0, this.#next)
-      this.#next = 0
-    }
+    const [stream] = this.#line
+    if (stream) this.#line.delete(stream)
     return stream
+  }
+
+  /** A stream needs no more turns. */
+  leave(stream: Stream): void {
+    this.#line.delete(stream)
   }
 
   /** About how many bytes the waiting streams could write now, not counted much further than `enough`. */
   sendableLength(enough: number): number {
     let sum = 0
-    for (let index = this.#next; index < this.#line.length && sum < enough; index++)
-      sum += this.#line[index]?.sendableLength ?? 0
+    for (const stream of this.#line) {
+      sum += stream.sendableLength
+      if (sum >= enough) break
+    }
     return sum
   }
 
   clear(): void {
-    this.#line = []
-    this.#next = 0
+    this.#line.clear()
   }
 }

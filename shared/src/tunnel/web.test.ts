@@ -1,26 +1,16 @@
 import { describe, expect, test } from 'vitest'
 import { AppError } from '../errors.ts'
-import { link, turn } from '../testing/link.ts'
+import { pair, turn } from '../testing/link.ts'
 import { splice } from './splice.ts'
-import type { TunnelStream } from './types.ts'
 import { abortError, pump, readable, resetOnAbort } from './web.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
-
-async function pair(window = 16_384) {
-  const opened = Promise.withResolvers<TunnelStream>()
-  const ends = link({ window }, { window, onStream: (stream) => opened.resolve(stream) })
-  const near = ends.edge.open()
-  const far = await opened.promise
-  far.accept()
-  await near.head()
-  return { ...ends, near, far }
-}
+const slim = () => pair({ window: 16_384 }, { window: 16_384 })
 
 /** A source that counts what was taken from it and how it was cancelled. */
 function source(chunks: readonly unknown[], failure?: unknown) {
   const state = { pulled: 0, cancelled: undefined as unknown }
-  const stream = new ReadableStream(
+  const stream = new ReadableStream<unknown>(
     {
       pull(controller) {
         if (state.pulled < chunks.length) controller.enqueue(chunks[state.pulled++])
@@ -44,13 +34,13 @@ function silentSource() {
 
 describe('readable', () => {
   test('gives all bytes and the end', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     void pump(source([bytes('one '), bytes('two')]).stream, far)
     expect(await new Response(readable(near)).text()).toBe('one two')
   })
 
   test('takes nothing from the stream that nobody reads', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     readable(near)
     const { state, stream } = source(Array.from({ length: 100 }, () => new Uint8Array(16_384)))
     void pump(stream, far).catch(() => undefined)
@@ -60,14 +50,14 @@ describe('readable', () => {
   })
 
   test('cancelling resets the stream at both ends', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     await readable(near).cancel()
     expect((await far.done)?.code).toBe('cancelled')
     expect((await near.done)?.code).toBe('cancelled')
   })
 
   test('a reset fails the reader with its error', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     const reader = readable(near).getReader()
     const waiting = reader.read()
     far.reset({ code: 'no_space', message: 'cannot write: full' })
@@ -77,7 +67,7 @@ describe('readable', () => {
 
 describe('pump', () => {
   test('many windows go through, in order', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     const chunks = Array.from({ length: 50 }, (_, index) => new Uint8Array(5000).fill(index))
     const pumped = pump(source(chunks).stream, near)
     const whole = await new Response(readable(far)).bytes()
@@ -86,13 +76,13 @@ describe('pump', () => {
   })
 
   test('an empty source ends the stream', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     await pump(source([]).stream, near)
     expect(await far.read()).toBeUndefined()
   })
 
   test('a source that fails resets the stream, and its text stays here', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     await expect(pump(source([bytes('x')], new Error('secret')).stream, near)).rejects.toMatchObject({
       code: 'cancelled',
     })
@@ -101,13 +91,13 @@ describe('pump', () => {
   })
 
   test('a source of something else than bytes resets the stream', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     await expect(pump(source(['text']).stream, near)).rejects.toMatchObject({ code: 'cancelled' })
     expect((await far.done)?.code).toBe('cancelled')
   })
 
   test('a stream that ends first cancels a source that waits', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     const { stream, cancelled } = silentSource()
     const pumped = pump(stream, near)
     far.reset({ code: 'sandbox_not_running', message: 'cannot: stopped' })
@@ -116,7 +106,7 @@ describe('pump', () => {
   })
 
   test('a signal resets the stream and cancels the source', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     const { stream, cancelled } = silentSource()
     const controller = new AbortController()
     const pumped = pump(stream, near, controller.signal)
@@ -129,13 +119,13 @@ describe('pump', () => {
 
 describe('signals', () => {
   test('a signal that aborted before resets at once', async () => {
-    const { near } = await pair()
+    const { near } = await slim()
     resetOnAbort(near, AbortSignal.abort())
     expect((await near.done)?.code).toBe('cancelled')
   })
 
   test('a signal that aborts after the stream was unbound does nothing', async () => {
-    const { near, far } = await pair()
+    const { near, far } = await slim()
     const controller = new AbortController()
     resetOnAbort(near, controller.signal)()
     controller.abort()
@@ -152,8 +142,8 @@ describe('signals', () => {
 
 describe('splice', () => {
   async function spliced() {
-    const left = await pair()
-    const right = await pair()
+    const left = await slim()
+    const right = await slim()
     return { first: left.near, last: right.near, joined: splice(left.far, right.far), left, right }
   }
 
@@ -190,6 +180,15 @@ describe('splice', () => {
     expect(await last.read()).toBeUndefined()
     last.reset({ code: 'cancelled', message: 'cannot: away' })
     expect((await first.done)?.code).toBe('cancelled')
+    await joined
+  })
+
+  test('a reset by the side that has ended its half reaches the other, which only waits', async () => {
+    const { first, last, joined } = await spliced()
+    first.end()
+    expect(await last.read()).toBeUndefined()
+    first.reset({ code: 'cancelled', message: 'cannot: away' })
+    expect((await last.done)?.code).toBe('cancelled')
     await joined
   })
 

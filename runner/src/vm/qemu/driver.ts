@@ -13,6 +13,7 @@ import { jailArguments, jailProgram } from '../../jail.ts'
 import { jailPaths, type StatePaths, type VmPaths } from '../../paths.ts'
 import type { Accelerator, Vm, VmDriver, VmImage, VmSpec } from '../driver.ts'
 import { writeState } from '../state-file.ts'
+import { translationCacheMib } from './args/accelerator.ts'
 import { commandLine } from './args/command-line.ts'
 import { Console } from './console.ts'
 import { descriptors, JailedProcess } from './jailed-process.ts'
@@ -35,17 +36,19 @@ export interface QemuOptions {
 
 const program = '/usr/bin/qemu-system-x86_64'
 const startLimitMs = 15_000
+/** What QEMU itself holds, without the guest's memory and translated code; measured. */
+const ownMib = 48
 
 export class QemuDriver implements VmDriver {
   readonly accelerator: Accelerator
   readonly images: ReadonlyMap<string, VmImage>
-  /** Measured: what QEMU itself holds, without the guest's memory, once code was translated. */
-  readonly overheadMib = 96
+  readonly overheadMib: number
   readonly #options: QemuOptions
 
   constructor(options: QemuOptions) {
     this.#options = options
     this.accelerator = options.accelerator
+    this.overheadMib = ownMib + (options.accelerator === 'tcg' ? translationCacheMib : 0)
     this.images = new Map(Object.entries(options.assets.images).map(([name, { env }]) => [name, { env }]))
   }
 
@@ -144,12 +147,16 @@ export class QemuDriver implements VmDriver {
     callerSignal: AbortSignal,
   ): Promise<Vm> {
     const gone = new AbortController()
-    void jailed.exited.then(() => gone.abort(new AppError('boot_failed', 'cannot start the virtual machine: it ended')))
+    void jailed.exited.then(() =>
+      gone.abort(new AppError('boot_failed', 'cannot start the virtual machine: its process ended')),
+    )
     const signal = AbortSignal.any([callerSignal, gone.signal])
     const control = await connectWhenReady(paths.qmp, signal)
     const machine = new QemuMachine({ id: spec.id, paths, jailed, cleanup })
     const qmp = await Qmp.open(control, { onEvent: (event) => machine.onEvent(event) })
     cleanup.add('the control socket', () => qmp.close())
+    // A QEMU that breaks its own protocol is not to be trusted any further.
+    void qmp.closed.then((error) => error && jailed.kill().catch(() => undefined))
     const console = new Console(await connectWhenReady(paths.console, signal))
     cleanup.add('the console', () => console.close())
     signal.throwIfAborted()
@@ -168,6 +175,7 @@ export function processName(instance: string, id: string): string {
 function explain(error: unknown, signal: AbortSignal, jailed: JailedProcess | undefined): unknown {
   if (signal.aborted) return signal.reason
   if (error instanceof AppError && error.code === 'image_unknown') return error
-  const { message } = error instanceof AppError ? error : { message: 'cannot start the virtual machine' }
+  const known = error instanceof AppError && error.code === 'boot_failed'
+  const message = known ? error.message : 'cannot start the virtual machine: it does not answer'
   return new AppError('boot_failed', message, { cause: jailed?.errorText || error })
 }

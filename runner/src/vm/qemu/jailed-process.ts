@@ -23,6 +23,7 @@ export const descriptors = { info: 3, kvm: 4 } as const
 
 const startLimitMs = 10_000
 const killLimitMs = 10_000
+const reapLimitMs = 2000
 const errorTextBytes = 4096
 
 export class JailedProcess {
@@ -77,8 +78,10 @@ export class JailedProcess {
   /** Kills QEMU and the program that waits for it. Resolves when both are gone. */
   async kill(): Promise<void> {
     await killProcess(this.identity, { limitMs: killLimitMs, signal: new AbortController().signal })
-    if (this.#child.exitCode === null && this.#child.signalCode === null) killGroup(this.#child)
+    // The program that waits for QEMU ends by itself then, having reaped it.
+    const late = setTimeout(() => killGroup(this.#child), reapLimitMs)
     await this.exited
+    clearTimeout(late)
   }
 }
 

@@ -60,6 +60,11 @@ it('tries again when the kept verdict is unreadable, and leaves one file', async
   expect((await readdir(folder)).sort()).toEqual(['kvm', 'kvm-verdict.json'])
 })
 
+it('decides where the verdict cannot be kept', async () => {
+  const verdictFile = join(folder, 'no-such-folder', 'kvm-verdict.json')
+  expect(await decideAccelerator(options({ verdictFile }))).toMatchObject({ accelerator: 'kvm' })
+})
+
 it('does not try where there is no device', async () => {
   const verdict = await decideAccelerator(options({ device: join(folder, 'missing') }))
   expect(verdict).toMatchObject({ accelerator: 'tcg', reason: expect.stringContaining('there is no') })

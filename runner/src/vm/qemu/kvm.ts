@@ -3,7 +3,7 @@
  * starts. So it is decided by booting the agent once, with a short limit. The verdict is kept with the host's boot, QEMU and kernel that it holds for.
  */
 
-import { access, constants, readFile, rename, writeFile } from 'node:fs/promises'
+import { access, constants, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { AppError } from '@portico/shared/errors'
 import { z } from 'zod'
 import type { Accelerator } from '../driver.ts'
@@ -67,10 +67,19 @@ async function tryIt({ tryBoot, host, verdictFile }: KvmOptions): Promise<Stored
     }),
   )
   const verdict: StoredVerdict = { schema: 1, ...host, ...result }
-  const temporary = `${verdictFile}.${process.pid}`
-  await writeFile(temporary, `${JSON.stringify(verdict)}\n`)
-  await rename(temporary, verdictFile)
+  await keep(verdictFile, verdict)
   return verdict
+}
+
+/** Where the folder cannot be written, as for a runner without root, it is tried again next time. */
+async function keep(verdictFile: string, verdict: StoredVerdict): Promise<void> {
+  const temporary = `${verdictFile}.${process.pid}`
+  try {
+    await writeFile(temporary, `${JSON.stringify(verdict)}\n`)
+    await rename(temporary, verdictFile)
+  } catch {
+    await rm(temporary, { force: true }).catch(() => undefined)
+  }
 }
 
 async function whyClosed(device: string): Promise<string | undefined> {

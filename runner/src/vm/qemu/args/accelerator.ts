@@ -15,7 +15,7 @@ export function accelerator({ kind, vcpus }: AcceleratorOptions): Argument {
 }
 
 /** Room for translated guest code. It fills as code runs and is then emptied at once; the default of 1 GiB would let every machine grow to that. */
-const translationCacheMib = 256
+export const translationCacheMib = 128
 
 /** Hands an open descriptor of `/dev/kvm` over. */
 export function kvmDescriptor(descriptor: number): Argument {

@@ -18,7 +18,7 @@ it('prints the whole command line under emulation', () => {
     -display none
     -no-reboot
     -S
-    -accel tcg,thread=single,tb-size=256
+    -accel tcg,thread=single,tb-size=128
     -M microvm,x-option-roms=off,isa-serial=on,rtc=on,suppress-vmdesc=on,memory-backend=mem
     -bios qboot.rom
     -cpu max
@@ -85,8 +85,8 @@ it('prints the whole command line under KVM', () => {
 })
 
 it('gives every processor a thread under emulation only where there is more than one', () => {
-  expect(commandLine({ ...common, accelerator: 'tcg', vcpus: 1 })).toContain('tcg,thread=single,tb-size=256')
-  expect(commandLine({ ...common, accelerator: 'tcg', vcpus: 4 })).toContain('tcg,thread=multi,tb-size=256')
+  expect(commandLine({ ...common, accelerator: 'tcg', vcpus: 1 })).toContain('tcg,thread=single,tb-size=128')
+  expect(commandLine({ ...common, accelerator: 'tcg', vcpus: 4 })).toContain('tcg,thread=multi,tb-size=128')
 })
 
 it('doubles the commas of a value, so that it cannot become another property', () => {
