@@ -22,5 +22,6 @@ export default defineConfig({
     name: 'edge',
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     testTimeout: 15_000,
+    silent: 'passed-only',
   },
 })

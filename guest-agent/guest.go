@@ -20,7 +20,7 @@ import (
 const (
 	// goodbye is how long the runner gets to read the last answers.
 	goodbye = 200 * time.Millisecond
-	// afterFault keeps a channel that fails at once from being tried without pause.
+	// afterFault is the least time from one session that failed to the next, so that a channel that always fails costs little.
 	afterFault = 100 * time.Millisecond
 )
 
@@ -65,13 +65,14 @@ var goingDown = proto.WireError{Code: proto.CodeSandboxNotRunning, Message: "can
 // serveSessions runs one session for each time that the host opens the port.
 func serveSessions(agent *agent, port *link.Port) {
 	for {
+		begun := time.Now()
 		err := port.AwaitHost()
 		if err == nil {
 			err = agent.tunnel.Serve(port)
 		}
 		if !errors.Is(err, io.EOF) {
 			say(fmt.Sprintf("session ended: %s", err))
-			time.Sleep(afterFault)
+			time.Sleep(afterFault - time.Since(begun))
 		}
 	}
 }

@@ -36,7 +36,7 @@ func main() {
 
 // tuneMemory trades a few megabytes for fewer collections: each costs milliseconds where the processor is emulated.
 func tuneMemory() {
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(200)
 	debug.SetMemoryLimit(64 << 20)
 }
 

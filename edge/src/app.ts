@@ -9,59 +9,80 @@ import { newRequestId } from '@portico/shared/ids'
 import { type Context, Hono } from 'hono'
 import { Gate } from './auth/gate.ts'
 import { drop } from './body.ts'
-import type { Access, Call, Principals, Services } from './call.ts'
+import type { Access, Call, Principals, Services, Subject } from './call.ts'
 import { objectsOf } from './durable/objects.ts'
 import type { Env } from './env.ts'
 import { RouteCache } from './guest/route-cache.ts'
-import { logFailure } from './log.ts'
+import { logFailure, logOperation } from './log.ts'
 import { errorResponse, withRequestId } from './middleware/answer.ts'
 import { readJson } from './middleware/json-body.ts'
 import type { Row } from './routes/row.ts'
 import { table } from './routes/table.ts'
 
 type Bound = { Bindings: Env }
-type Handler = (context: Context<Bound>, requestId: string) => Promise<Response>
+
+/** One request on its way through. */
+interface Visit {
+  readonly context: Context<Bound>
+  readonly requestId: string
+  readonly subject: Subject
+}
+
+type Handler = (visit: Visit) => Promise<Response>
 
 /** Builds the app; what it remembers between requests is measured by `clock`. */
 export function buildApp(rows: readonly Row[] = table, clock: Clock = systemClock): Hono<Bound> {
   const services: Services = { clock, gate: new Gate(clock), routes: new RouteCache(clock) }
   const app = new Hono<Bound>()
   for (const row of rows) {
-    const handler = answered((context, id) => handle(row, context, id, services))
+    const handler = answered((visit) => handle(row, visit, services), clock, row)
     app.on([...row.methods], row.path, handler)
   }
   const paths = methodsByPath(rows)
-  app.notFound(answered((context) => refuse(context, paths)))
+  app.notFound(answered((visit) => refuse(visit, paths), clock))
   return app
 }
 
 /** Runs a handler; whatever it throws becomes an answer. */
-function answered(handler: Handler): (context: Context<Bound>) => Promise<Response> {
+function answered(handler: Handler, clock: Clock, row?: Row): (context: Context<Bound>) => Promise<Response> {
   return async (context) => {
-    const requestId = newRequestId()
-    try {
-      return withRequestId(await handler(context, requestId), requestId)
-    } catch (thrown) {
-      const error = AppError.from(thrown)
-      if (error.code === 'internal') logFailure(`request ${requestId}`, error)
-      const { raw } = context.req
-      if (raw.body !== null && !raw.body.locked && raw.headers.get('expect') === null) await drop(raw.body)
-      const response = withRequestId(errorResponse(error, requestId), requestId)
-      if (thrown instanceof MethodRefused) response.headers.set('allow', thrown.allowed)
-      return response
+    const visit: Visit = { context, requestId: newRequestId(), subject: {} }
+    const start = clock.now()
+    const { response, code } = await settle(handler, visit)
+    if (row?.logged || response.status >= 500) {
+      const { requestId: request_id, subject } = visit
+      const { method } = context.req
+      const ms = clock.now() - start
+      logOperation({ request_id, method, route: row?.path ?? '', status: response.status, ms, code, ...subject })
     }
+    return withRequestId(response, visit.requestId)
   }
 }
 
-async function handle(row: Row, context: Context<Bound>, requestId: string, services: Services): Promise<Response> {
+async function settle(handler: Handler, visit: Visit): Promise<{ response: Response; code?: string }> {
+  try {
+    return { response: await handler(visit) }
+  } catch (thrown) {
+    const error = AppError.from(thrown)
+    if (error.code === 'internal') logFailure(`request ${visit.requestId}`, error)
+    const { raw } = visit.context.req
+    if (raw.body !== null && !raw.body.locked && raw.headers.get('expect') === null) await drop(raw.body)
+    const response = errorResponse(error, visit.requestId)
+    if (thrown instanceof MethodRefused) response.headers.set('allow', thrown.allowed)
+    return { response, code: error.code }
+  }
+}
+
+async function handle(row: Row, { context, requestId, subject }: Visit, services: Services): Promise<Response> {
   const request = context.req.raw
   const { env } = context
   const objects = objectsOf(env)
   const principal = await enter(row.access, request, env, objects, services)
+  Object.assign(subject, principal)
   const body = row.body.kind === 'json' ? await readJson(request, row.body.schema, row.body.maxBytes) : undefined
   const url = new URL(request.url)
   const parameter = (name: string) => context.req.param(name) ?? ''
-  return row.handle({ request, env, objects, services, requestId, url, principal, parameter, body })
+  return row.handle({ request, env, objects, services, requestId, url, principal, parameter, subject, body })
 }
 
 async function enter(
@@ -94,7 +115,7 @@ class MethodRefused extends AppError {
 }
 
 /** What no row takes: a path that none has, or a method that its rows do not have. */
-async function refuse(context: Context<Bound>, paths: readonly Allowed[]): Promise<Response> {
+async function refuse({ context }: Visit, paths: readonly Allowed[]): Promise<Response> {
   const { method, path } = context.req
   const allowed = paths.find((one) => one.pattern.test(path))
   if (allowed !== undefined) throw new MethodRefused(method, allowed.methods)

@@ -23,6 +23,14 @@ export interface Principals {
   readonly runner: RunnerCaller
 }
 
+/** Who and what a call was about, for its log line. */
+export interface Subject {
+  account?: string
+  region?: string
+  sandbox?: string
+  runner?: string
+}
+
 export interface Call<Who extends Access = Access, Body = unknown> {
   readonly request: Request
   readonly env: Env
@@ -33,6 +41,8 @@ export interface Call<Who extends Access = Access, Body = unknown> {
   readonly principal: Principals[Who]
   /** A part of the path, by its name in the row. */
   parameter(name: string): string
+  /** Filled in as it becomes known. */
+  readonly subject: Subject
   /** The parsed JSON; undefined where the row takes none. */
   readonly body: Body
 }

@@ -9,9 +9,11 @@ export interface OperationLine {
   readonly route: string
   readonly status: number
   readonly ms: number
-  readonly account?: string
-  readonly sandbox?: string
-  readonly code?: string
+  readonly code?: string | undefined
+  readonly account?: string | undefined
+  readonly region?: string | undefined
+  readonly sandbox?: string | undefined
+  readonly runner?: string | undefined
 }
 
 /** One finished operation. */

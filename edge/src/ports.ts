@@ -159,6 +159,11 @@ export type CallOutcome<Value> =
   | { readonly ok: true; readonly value: Value }
   | { readonly ok: false; readonly error: WireError; readonly reached: Reached }
 
+/** Whether a runner has refused because it does not have the sandbox, or not in this generation. */
+export function isGone(failed: { readonly error: WireError; readonly reached: Reached }): boolean {
+  return failed.reached === 'answered' && (failed.error.code === 'sandbox_not_found' || failed.error.code === 'moved')
+}
+
 export interface Created {
   readonly resolvedImage: string
   readonly createMs: number

@@ -3,7 +3,7 @@
 import { env } from 'cloudflare:workers'
 import { FakeClock } from '@portico/shared/clock'
 import { newAccountId, newRunnerId } from '@portico/shared/ids'
-import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { buildApp } from '../src/app.ts'
 import { formatToken, makeSigner, newKeySerial } from '../src/auth/tokens.ts'
 import { none, type Row, row } from '../src/routes/row.ts'
@@ -156,6 +156,13 @@ describe('paths and methods', () => {
     }
   })
 
+  test('a path that cannot be decoded names nothing', async () => {
+    const { key } = await newTenant()
+    for (const path of ['/v1/runs/%E0%A4%A', '/v1/runs/%00', '/v1/runs/..%2f..', '/v1/runs/%']) {
+      expect(await refusal(path, { key })).toMatchObject({ status: 404 })
+    }
+  })
+
   test.each([
     ['/healthz', 'GET, HEAD'],
     ['/v1/runs', 'GET, HEAD, POST'],
@@ -247,5 +254,32 @@ describe('the tunnel', () => {
     const refused = await ask('/v1/runner/tunnel', { key: `${token}a`, headers: { upgrade: 'websocket' } })
     expect(refused.webSocket).toBeNull()
     expect(refused.status).toBe(401)
+  })
+})
+
+describe('the log', () => {
+  test('has a line for each change, with who and what, and never a key', async () => {
+    const lines: string[] = []
+    const log = vi.spyOn(console, 'log').mockImplementation((line) => void lines.push(String(line)))
+    const { account, key } = await newTenant()
+    await ask('/healthz')
+    await ask(`/v1/runs/${someSandbox}`, { key })
+    const response = await ask(`/v1/runs/${someSandbox}?path=/secret`, { method: 'DELETE', key })
+    log.mockRestore()
+    const written = lines.map((line) => JSON.parse(line))
+    expect(written).toHaveLength(3)
+    expect(written.at(-1)).toEqual({
+      event: 'request',
+      request_id: response.headers.get('x-request-id'),
+      method: 'DELETE',
+      route: '/v1/runs/:id',
+      status: 404,
+      ms: expect.any(Number),
+      code: 'sandbox_not_found',
+      account,
+      region: 'local',
+      sandbox: someSandbox,
+    })
+    for (const secretText of [key, key.slice(-52), adminKey, '/secret']) expect(lines.join()).not.toContain(secretText)
   })
 })

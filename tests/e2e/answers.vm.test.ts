@@ -101,9 +101,8 @@ describe('answers to mistakes and extremes', () => {
     const answer = await refused(`/v1/runs/${sandbox.id}/files/download?path=${relative}`)
     expect(answer).toMatchObject({ status: 400, code: 'invalid_path' })
     expect(answer.hint).toContain('absolute')
-    await platform.portico.get(sandbox.id)
     await sandbox.exec('echo from-the-guest > /etc/marker')
-    expect(await sandbox.files.readText('/app/../../../../etc/marker')).toBe('from-the-guest\n')
+    expect(await sandbox.files.readText('/usr/../../../../etc/marker')).toBe('from-the-guest\n')
   })
 
   it('answers 404 for a missing file and 409 for a directory read as a file', async () => {

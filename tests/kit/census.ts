@@ -40,6 +40,7 @@ export function left(before: Census, after: Census): Partial<Census> {
   return Object.fromEntries(entries.filter(([, list]) => list.length > 0))
 }
 
+/** Programs that the platform starts; they are ours if a word of their command line says so. */
 const kinds = /^(qemu-system|qemu-img|bwrap|workerd|setpriv)/
 
 async function processes(): Promise<string[]> {
@@ -48,8 +49,9 @@ async function processes(): Promise<string[]> {
     if (!/^\d+$/.test(pid)) continue
     const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
     const name = words[0]?.split('/').pop() ?? ''
-    if (kinds.test(name) || words.some((word) => word.endsWith('/runner/src/main.ts')))
-      found.push(`${pid} ${words.slice(0, 6).join(' ')}`)
+    const isOurs = words.some((word) => word.includes(home) || word.includes('portico-'))
+    const isKnown = kinds.test(name) || words.some((word) => word.endsWith('/runner/src/main.ts'))
+    if (isOurs && isKnown) found.push(`${pid} ${words.slice(0, 6).join(' ')}`)
   }
   return found.sort()
 }

@@ -10,7 +10,7 @@ import type { Env } from '../env.ts'
 import { readCall, readOwner, type TunnelOwner } from '../guest/wire.ts'
 import { logFailure } from '../log.ts'
 import { fromPlatform } from '../platform-errors.ts'
-import type { CallOutcome, Created, RunnerPort } from '../ports.ts'
+import { type CallOutcome, type Created, isGone, type RunnerPort } from '../ports.ts'
 import { hearEvent, hearStatus, type NewsOptions } from '../runner/news.ts'
 import { AssignedTable } from '../store/assigned.ts'
 import { migrate, runnerSchema } from '../store/migrations.ts'
@@ -63,8 +63,7 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
 
   async destroy(sandbox: string, generation: number): Promise<CallOutcome<Usage>> {
     const ended = await ask(this.#sessions.current(), 'sandbox.destroy', { sandbox, generation }, systemClock)
-    const gone = ended.ok || (ended.reached === 'answered' && ended.error.code === 'sandbox_not_found')
-    if (gone) this.#assigned.remove(sandbox, generation)
+    if (ended.ok || isGone(ended)) this.#assigned.remove(sandbox, generation)
     return ended.ok ? { ok: true, value: ended.value.usage } : ended
   }
 

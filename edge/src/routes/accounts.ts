@@ -64,5 +64,6 @@ export function timestamp(ms: number): string {
 function accountOf(call: Call): { id: string; account: AccountPort } {
   const id = parseAccountId(call.parameter('id'))
   if (id === undefined) throw new AppError('not_found', 'cannot find the account: there is none with this id')
+  call.subject.account = id
   return { id, account: call.objects.account(id) }
 }

@@ -21,6 +21,8 @@ export interface Row<Who extends Access = Access, Rule extends BodyRule = BodyRu
   readonly path: `/${string}`
   readonly access: Who
   readonly body: Rule
+  /** Whether each of its calls is logged; of other rows only what fails on our side is. */
+  readonly logged?: boolean
   handle(call: Call<Who, Parsed<Rule>>): Response | Promise<Response>
 }
 
@@ -32,6 +34,11 @@ const maxJson = 1_048_576
 /** A JSON body of at most 1 MiB. */
 export function json<Schema extends z.ZodType>(schema: Schema) {
   return { kind: 'json', schema, maxBytes: maxJson } as const
+}
+
+/** A row whose calls change something that is kept: each of them is logged. */
+export function change<const Who extends Access, const Rule extends BodyRule>(given: Row<Who, Rule>): Row {
+  return row({ ...given, logged: true })
 }
 
 /** Checks a row where it is written, and then forgets its particulars, so that rows fit into one table. */

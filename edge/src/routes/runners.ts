@@ -16,6 +16,7 @@ export async function createRunner(call: Call<'admin', RunnerRequest>): Promise<
   const { region, name } = call.body
   assertServed(region, call)
   const id = newRunnerId()
+  call.subject.runner = id
   const { token, hash } = await call.services.gate.issue('runner', region, id, call.env)
   const at = timestamp(call.services.clock.now())
   await reach('enrol the runner', call.objects.region(region).addRunner(id, region, name, hash, at))

@@ -21,6 +21,7 @@ export async function createRun(call: Call<'key', RunRequest>): Promise<Response
   const { image, vcpus, mem_mib, disk_mib, timeout, env } = body
   const spec = { image, vcpus, mem_mib, disk_mib, idle_timeout: timeout, env }
   const sandbox = newSandboxId()
+  call.subject.sandbox = sandbox
   const created = objects.sandbox(sandbox).create({ ...principal, sandbox, spec })
   return Response.json(unwrap(await reach('create the sandbox', created)) satisfies RunRecord, { status: 201 })
 }
@@ -56,6 +57,7 @@ export async function destroyRun(call: KeyCall): Promise<Response> {
 export function sandboxOf(call: Call): { id: string; sandbox: SandboxPort } {
   const id = parseSandboxId(call.parameter('id'))
   if (id === undefined) throw new AppError('sandbox_not_found', 'cannot find the sandbox: there is none with this id')
+  call.subject.sandbox = id
   return { id, sandbox: call.objects.sandbox(id) }
 }
 

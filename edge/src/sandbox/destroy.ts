@@ -7,7 +7,7 @@ import { AppError } from '@portico/shared/errors'
 import { request } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
 import { reach } from '../platform-errors.ts'
-import type { Caller, Ended } from '../ports.ts'
+import { type Caller, type Ended, isGone } from '../ports.ts'
 import { type Life, notFound } from './life.ts'
 import { lastKnownUsage, publicRecord, type SandboxRecord } from './record.ts'
 
@@ -53,8 +53,7 @@ async function endOnRunner(life: Life): Promise<Usage> {
     throw retryLater(life, AppError.from(thrown))
   })
   if (answer.ok) return answer.value
-  const gone = answer.reached === 'answered' && ['sandbox_not_found', 'moved'].includes(answer.error.code)
-  if (gone || life.known.state === 'destroyed') return lastKnownUsage(life.known, life.clock.now())
+  if (isGone(answer) || life.known.state === 'destroyed') return lastKnownUsage(life.known, life.clock.now())
   throw retryLater(life, AppError.fromWire(answer.error))
 }
 

@@ -112,9 +112,14 @@ export class Life {
     return this.#flights.has(name)
   }
 
-  /** Work that nobody waits for; its failure is logged. */
+  /** Work that nobody waits for. What the alarm goes on with is no failure of ours; the rest is logged. */
   inBackground(what: string, work: Promise<unknown>): void {
-    this.#background(work.catch((thrown) => logFailure(what, fromPlatform(thrown, what))))
+    this.#background(
+      work.catch((thrown) => {
+        const error = fromPlatform(thrown, what)
+        if (error.code === 'internal') logFailure(what, error)
+      }),
+    )
   }
 
   /** Brings the account's index up to date. It does not fail: what could not be told now, the alarm tells. */

@@ -32,6 +32,7 @@ func Boot() (*Machine, error) {
 	m := &Machine{Cgroup: -1}
 	m.Phases = append(m.Phases, Phase{"kernel", Uptime()})
 	disks := map[string]string{}
+	loopback := inBackground(func() error { return bringUp("lo") })
 	for _, phase := range []struct {
 		name string
 		run  func() error
@@ -45,7 +46,7 @@ func Boot() (*Machine, error) {
 		{"grow", func() error { return m.tolerate("grow the scratch disk", growDisk(m.Disk.folder, disks["scratch"])) }},
 		{"user_trees", func() error { return doAll(userTrees) }},
 		{"limits", m.setLimits},
-		{"network", func() error { return m.tolerate("bring up the loopback", bringUp("lo")) }},
+		{"network", func() error { return m.tolerate("bring up the loopback", loopback()) }},
 	} {
 		begun := time.Now()
 		if err := phase.run(); err != nil {
@@ -116,6 +117,13 @@ func (m *Machine) tolerate(what string, err error) error {
 		m.Notes = append(m.Notes, fmt.Sprintf("cannot %s: %s", what, err))
 	}
 	return nil
+}
+
+// inBackground begins what mostly waits, and gives back how to wait for its end.
+func inBackground(run func() error) (wait func() error) {
+	done := make(chan error, 1)
+	go func() { done <- run() }()
+	return func() error { return <-done }
 }
 
 // Uptime is the time since the kernel started.

@@ -95,3 +95,27 @@ func TestUptimeGrows(t *testing.T) {
 		t.Errorf("%v", first)
 	}
 }
+
+func TestSignatureIsCutOffAModule(t *testing.T) {
+	signed := "code" + "signature" + "\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x09" + signatureMark
+	for before, after := range map[string]string{
+		signed: "code", "code": "code", "": "",
+		"no signature of this length is there, but " + signatureMark: "no signature of this length is there, but " + signatureMark,
+	} {
+		path := t.TempDir() + "/module.ko"
+		if err := os.WriteFile(path, []byte(before), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cutSignature(file); err != nil {
+			t.Error(err)
+		}
+		_ = file.Close()
+		if text, _ := os.ReadFile(path); string(text) != after {
+			t.Errorf("%q of %q", text, before)
+		}
+	}
+}

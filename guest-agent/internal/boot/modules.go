@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -30,15 +31,49 @@ func loadModules(folder string) error {
 
 func loadModule(path string) error {
 	const finitModule = 313
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
+	if err := cutSignature(file); err != nil {
+		return err
+	}
+	_ = file.Close() // the kernel loads no file that is open for writing
+	if file, err = os.Open(path); err != nil {
+		return err
+	}
 	parameters := [1]byte{}
 	_, _, number := syscall.Syscall(finitModule, file.Fd(), uintptr(unsafe.Pointer(&parameters)), 0)
 	if number != 0 && !errors.Is(number, syscall.EEXIST) {
 		return number
 	}
 	return nil
+}
+
+const (
+	signatureMark    = "~Module signature appended~\n"
+	signatureTrailer = 12 // struct module_signature: its last four bytes are the signature's length
+)
+
+// cutSignature takes the signature off a module. The initramfs is as trusted as the kernel that came with it, and to check a signature
+// costs an emulated processor more than to load the module.
+func cutSignature(file *os.File) error {
+	status, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	tail := make([]byte, signatureTrailer+len(signatureMark))
+	at := status.Size() - int64(len(tail))
+	if at < 0 {
+		return nil
+	}
+	if _, err := file.ReadAt(tail, at); err != nil {
+		return err
+	}
+	length := int64(binary.BigEndian.Uint32(tail[signatureTrailer-4:]))
+	if string(tail[signatureTrailer:]) != signatureMark || length > at {
+		return nil
+	}
+	return file.Truncate(at - length)
 }

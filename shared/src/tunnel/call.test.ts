@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { link, turn } from '../../testing/link.ts'
 import { AppError } from '../errors.ts'
-import { link, turn } from '../testing/link.ts'
 import { answer, call, parseHead, refuse } from './call.ts'
 import type { TunnelStream } from './types.ts'
 import { readable } from './web.ts'

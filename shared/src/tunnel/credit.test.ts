@@ -1,9 +1,9 @@
 /** Credit, turns and memory: what a stream may send and hold, and what it may do to the others. */
 
 import { describe, expect, test } from 'vitest'
+import { link, pair, readAll, turn } from '../../testing/link.ts'
+import { answered, creditFrame, frame, greeted, ScriptedPeer } from '../../testing/scripted-peer.ts'
 import type { WireError } from '../errors.ts'
-import { link, pair, readAll, turn } from '../testing/link.ts'
-import { answered, creditFrame, frame, greeted, ScriptedPeer } from '../testing/scripted-peer.ts'
 import { decode } from './decode.ts'
 import { readU32 } from './encode.ts'
 import { frameType } from './frame.ts'

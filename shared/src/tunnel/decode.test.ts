@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { cut, fromHex, plain, vectors } from '../testing/vectors.ts'
+import { cut, fromHex, plain, vectors } from '../../testing/vectors.ts'
 import { Decoder, decode, FrameError } from './decode.ts'
 import { encode } from './encode.ts'
 import { type Frame, firstExtension, frameType } from './frame.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { vectors } from '../../testing/vectors.ts'
 import { AppError, errorCodes } from '../errors.ts'
-import { vectors } from '../testing/vectors.ts'
 import { encodeError, encodeHello, parseError, parseHello, versionError } from './hello.ts'
 import { maxError, maxWindow, minWindow } from './limits.ts'
 

@@ -2,8 +2,8 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { frame, ScriptedPeer } from '../testing/scripted-peer.ts'
-import { cut, join } from '../testing/vectors.ts'
+import { frame, ScriptedPeer } from '../../testing/scripted-peer.ts'
+import { cut, join } from '../../testing/vectors.ts'
 import { encode } from './encode.ts'
 import { type Frame, frameType } from './frame.ts'
 import { maxPayload } from './limits.ts'

@@ -5,7 +5,7 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Link, link, turn, type Wire } from '../testing/link.ts'
+import { type Link, link, turn, type Wire } from '../../testing/link.ts'
 import { Decoder } from './decode.ts'
 import { frameType } from './frame.ts'
 import type { TunnelStream } from './types.ts'

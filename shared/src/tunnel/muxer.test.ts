@@ -1,11 +1,11 @@
 /** The connection: start, limits, go-away, end. Streams are in `stream.test.ts`. */
 
 import { describe, expect, test } from 'vitest'
+import { link, turn } from '../../testing/link.ts'
+import { creditFrame, frame, greeted, ScriptedPeer } from '../../testing/scripted-peer.ts'
+import { fromHex, vectors } from '../../testing/vectors.ts'
 import { FakeClock } from '../clock.ts'
 import { AppError, type WireError } from '../errors.ts'
-import { link, turn } from '../testing/link.ts'
-import { creditFrame, frame, greeted, ScriptedPeer } from '../testing/scripted-peer.ts'
-import { fromHex, vectors } from '../testing/vectors.ts'
 import { encode } from './encode.ts'
 import { frameType } from './frame.ts'
 import { helloLimitMs, maxHead, maxStreams } from './limits.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { plain } from '../testing/vectors.ts'
+import { plain } from '../../testing/vectors.ts'
 import { decode } from './decode.ts'
 import { type Frame, frameType } from './frame.ts'
 import { maxMessage } from './limits.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { cut, fromHex, join, vectors } from '../../testing/vectors.ts'
 import { AppError } from '../errors.ts'
-import { cut, fromHex, join, vectors } from '../testing/vectors.ts'
 import { maxDiscarded } from './limits.ts'
 import { EchoFinder, flushBytes, newNonce, PreambleFinder, preamble, preambleMark } from './preamble.ts'
 

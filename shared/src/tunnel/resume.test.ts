@@ -1,10 +1,10 @@
 /** Long connections: silence, and owners that sleep and lose their memory. */
 
 import { describe, expect, test } from 'vitest'
+import { pair, turn } from '../../testing/link.ts'
+import { creditFrame, frame, greeted, ScriptedPeer } from '../../testing/scripted-peer.ts'
 import { FakeClock } from '../clock.ts'
 import type { WireError } from '../errors.ts'
-import { pair, turn } from '../testing/link.ts'
-import { creditFrame, frame, greeted, ScriptedPeer } from '../testing/scripted-peer.ts'
 import { frameType } from './frame.ts'
 
 const type = frameType

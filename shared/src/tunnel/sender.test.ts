@@ -1,9 +1,9 @@
 /** What the carrier gets, when, and what happens while it takes nothing. */
 
 import { describe, expect, test } from 'vitest'
+import { link, turn } from '../../testing/link.ts'
+import { frame, greeted, ScriptedPeer } from '../../testing/scripted-peer.ts'
 import type { WireError } from '../errors.ts'
-import { link, turn } from '../testing/link.ts'
-import { frame, greeted, ScriptedPeer } from '../testing/scripted-peer.ts'
 import { frameType } from './frame.ts'
 import { maxHead, maxMessage } from './limits.ts'
 import type { TunnelStream } from './types.ts'

@@ -1,9 +1,9 @@
 /** One stream: heads, halves, reset. Credit is in `credit.test.ts`. */
 
 import { describe, expect, test } from 'vitest'
+import { link, pair, readAll, turn } from '../../testing/link.ts'
+import { answered, frame, ScriptedPeer } from '../../testing/scripted-peer.ts'
 import type { WireError } from '../errors.ts'
-import { link, pair, readAll, turn } from '../testing/link.ts'
-import { answered, frame, ScriptedPeer } from '../testing/scripted-peer.ts'
 import { frameType } from './frame.ts'
 import type { TunnelStream } from './types.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { pair, turn } from '../../testing/link.ts'
 import { AppError } from '../errors.ts'
-import { pair, turn } from '../testing/link.ts'
 import { splice } from './splice.ts'
 import { abortError, pump, readable, resetOnAbort } from './web.ts'
 

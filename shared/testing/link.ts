@@ -1,8 +1,8 @@
 /** A link between two multiplexers in one process, whose deliveries a test holds in its hand. */
 
-import type { AppError } from '../errors.ts'
-import { Muxer } from '../tunnel/muxer.ts'
-import type { Carrier, MuxerOptions, TunnelStream } from '../tunnel/types.ts'
+import type { AppError } from '../src/errors.ts'
+import { Muxer } from '../src/tunnel/muxer.ts'
+import type { Carrier, MuxerOptions, TunnelStream } from '../src/tunnel/types.ts'
 
 /** One end's way to the other: what was sent and is not delivered, and how the carrier was closed. */
 export class Wire implements Carrier {

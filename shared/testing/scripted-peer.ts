@@ -1,11 +1,11 @@
 /** A peer that speaks frames by hand, right or wrong, to one multiplexer, and notes what that answers. */
 
-import type { AppError } from '../errors.ts'
-import { Decoder } from '../tunnel/decode.ts'
-import { encode } from '../tunnel/encode.ts'
-import { type Frame, frameType } from '../tunnel/frame.ts'
-import { Muxer } from '../tunnel/muxer.ts'
-import type { Hello, MuxerOptions, TunnelStream } from '../tunnel/types.ts'
+import type { AppError } from '../src/errors.ts'
+import { Decoder } from '../src/tunnel/decode.ts'
+import { encode } from '../src/tunnel/encode.ts'
+import { type Frame, frameType } from '../src/tunnel/frame.ts'
+import { Muxer } from '../src/tunnel/muxer.ts'
+import type { Hello, MuxerOptions, TunnelStream } from '../src/tunnel/types.ts'
 import { turn } from './link.ts'
 
 const bytesOf = (value: unknown) => new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value))

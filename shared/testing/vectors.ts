@@ -1,7 +1,7 @@
 /** The golden frames of `vectors/frames.json`, for tests on Node. */
 
 import { readFileSync } from 'node:fs'
-import type { Frame } from '../tunnel/frame.ts'
+import type { Frame } from '../src/tunnel/frame.ts'
 
 export interface ExpectedFrame {
   readonly type: number
@@ -51,7 +51,7 @@ interface PreambleCase {
 }
 
 export const vectors: Vectors = JSON.parse(
-  readFileSync(new URL('../../vectors/frames.json', import.meta.url), 'utf8'),
+  readFileSync(new URL('../vectors/frames.json', import.meta.url), 'utf8'),
 ) as Vectors
 
 /** Groups of hex digits; `bb*N` is the byte bb N times over. */
