@@ -153,7 +153,7 @@ export class Stream implements TunnelStream {
       return
     }
     // The head may be kept for long, the chunk it came in may be large.
-    this.#peerHead = head.slice()
+    this.#peerHead = head.length === 0 ? nothing : head.slice()
     this.#answered?.resolve(this.#peerHead)
   }
 
