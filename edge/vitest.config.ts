@@ -21,7 +21,8 @@ export default defineConfig({
   test: {
     name: 'edge',
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    testTimeout: 15_000,
+    testTimeout: 30_000,
+    expect: { poll: { timeout: 10_000 } },
     silent: 'passed-only',
   },
 })

@@ -9,16 +9,17 @@ import (
 )
 
 const (
-	// leastProcessors keeps one processor free for whoever must go on while a goroutine waits in the kernel, as the reaper always does:
-	// with one alone, the next request would wait until the monitor thread had taken it back.
-	leastProcessors = 2
-	// monitorSlack is how late the monitor thread may wake. It asks to be woken every 20 µs while anything runs; taken at its word it costs
-	// more than all the rest of a short request.
-	monitorSlack = "4000000"
+	// processors is how many run the agent's goroutines at once. One leaves the rest to the guest's programs and spares the agent's threads
+	// from waking each other.
+	processors = 1
+	// monitorSlack is how many nanoseconds late the monitor thread may wake. It asks to be woken every 20 µs while anything runs; taken at
+	// its word it costs more than all the rest of a short request. It must come in time all the same: it frees the processor of a goroutine
+	// that waits in the kernel.
+	monitorSlack = "500000"
 )
 
 func tuneScheduler() {
-	runtime.GOMAXPROCS(max(leastProcessors, runtime.NumCPU()))
+	runtime.GOMAXPROCS(processors)
 	if thread := monitorThread("/proc/self/task"); thread > 0 {
 		_ = os.WriteFile("/proc/"+strconv.Itoa(thread)+"/timerslack_ns", []byte(monitorSlack), 0)
 	}

@@ -38,7 +38,8 @@ export async function callGuest(call: KeyCall, sandbox: string, request: GuestRe
 async function send(call: KeyCall, sandbox: string, route: Route, request: GuestRequest): Promise<Response> {
   const { method, path, headers = {}, body = null, waitMs } = request
   const { runner, generation } = route
-  const guestCall = { sandbox, generation, method, path, headers, request_id: call.requestId, wait_ms: waitMs }
+  const asked = { method, path, headers, request_id: call.requestId, wait_ms: waitMs }
+  const guestCall = { sandbox, generation, ...asked, whole: typeof body === 'string' }
   const fetched = runnerFetcher(call.env, runner).fetch(callRequest(guestCall, body))
   return readAnswer(await reach('reach the sandbox', fetched))
 }

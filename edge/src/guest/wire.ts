@@ -15,6 +15,8 @@ export interface GuestCall {
   readonly request_id: string
   /** How long the guest may take to answer once it has the body. */
   readonly wait_ms: number
+  /** The Worker has the body whole, so nobody has to wait for it. */
+  readonly whole: boolean
 }
 
 /** What a runner's tunnel request carries, once its token is checked. */

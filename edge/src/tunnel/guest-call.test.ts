@@ -14,6 +14,7 @@ const call: GuestCall = {
   headers: {},
   request_id: 'req',
   wait_ms: 30_000,
+  whole: false,
 }
 
 let clock: FakeClock

@@ -19,7 +19,7 @@ import type { Session } from './sessions.ts'
 const stalledMs = 120_000
 /** How often a call looks whether its runner is still heard. */
 const lookMs = 10_000
-/** Up to here a body of known length is passed on in one piece, which costs a fraction of streaming it. */
+/** Up to here an answer of known length is passed on in one piece, which costs a fraction of streaming it. */
 const small = 65_536
 /** Statuses that have no body. */
 const bodiless = [204, 205, 304]
@@ -36,7 +36,9 @@ export async function guestCall(
   if (session === undefined) return errorAnswer(notConnected())
   let exchange: Exchange | undefined
   try {
-    exchange = new Exchange(session, call, request, clock)
+    // Sent in the same message as the call itself.
+    const whole = call.whole ? new Uint8Array(await request.arrayBuffer()) : undefined
+    exchange = new Exchange(session, call, request, clock, whole)
     return await exchange.answer()
   } catch (thrown) {
     const error = AppError.from(thrown)
@@ -56,20 +58,20 @@ class Exchange {
   #stopLooking: () => void = () => undefined
   #upload: Promise<void> | undefined
 
-  constructor(session: Session, call: GuestCall, request: Request, clock: Clock) {
+  constructor(session: Session, call: GuestCall, request: Request, clock: Clock, whole: Uint8Array | undefined) {
     this.#session = session
     this.#call = call
     this.#request = request
     this.#clock = clock
     this.#movedAt = clock.now()
     this.#limitMs = call.wait_ms
-    const { wait_ms: _ours, ...head } = call
+    const { wait_ms: _wait, whole: _whole, ...head } = call
     this.#stream = session.muxer.open(encoder.encode(JSON.stringify({ op: 'guest.request', ...head })))
     request.signal.addEventListener('abort', this.#onGone)
     this.#look()
-    const { body } = request
-    if (body === null) this.#stream.end()
-    else this.#upload = isSmall(request.headers) ? this.#sendWhole(request) : this.#send(body)
+    if (whole !== undefined) this.#sendWhole(whole)
+    else if (request.body === null) this.#stream.end()
+    else this.#upload = this.#send(request.body)
   }
 
   /** The guest's answer, its body on its way. */
@@ -102,14 +104,10 @@ class Exchange {
     this.#stream.reset({ code: 'cancelled', message: 'cannot finish the call: the caller went away' })
   }
 
-  async #sendWhole(request: Request): Promise<void> {
-    try {
-      const bytes = new Uint8Array(await request.arrayBuffer())
-      this.#stream.write(bytes).catch(() => undefined)
-      this.#stream.end()
-    } catch {
-      this.#onGone()
-    }
+  #sendWhole(body: Uint8Array): void {
+    // What goes wrong with it is told by the answer.
+    this.#stream.write(body).catch(() => undefined)
+    this.#stream.end()
   }
 
   async #send(body: ReadableStream): Promise<void> {
@@ -193,11 +191,6 @@ class Exchange {
       this.#stopLooking = this.#clock.after(Math.min(left, lookMs), () => this.#look())
     }
   }
-}
-
-function isSmall(headers: Headers): boolean {
-  const length = lengthOf(headers)
-  return length !== undefined && length <= small
 }
 
 function lengthOf(headers: Headers): number | undefined {
