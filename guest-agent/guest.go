@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ const (
 // runInGuest is the life of a machine: boot, link, serve, shut down. It does not return.
 func runInGuest() {
 	holdStandardFiles()
+	outliveSignals()
 	machine, err := boot.Boot()
 	if err != nil {
 		say(err.Error())
@@ -75,6 +77,13 @@ func serveSessions(agent *agent, port *link.Port) {
 			time.Sleep(afterFault - time.Since(begun))
 		}
 	}
+}
+
+// outliveSignals keeps the guest's root from ending the machine with `kill 1`, at which Go would end the process. They are caught and not
+// ignored, as what is ignored would be inherited by every process.
+func outliveSignals() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGABRT,
+		syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGTERM, syscall.SIGSTKFLT, syscall.SIGXCPU, syscall.SIGXFSZ, syscall.SIGSYS)
 }
 
 // holdStandardFiles makes sure that 0, 1 and 2 are taken, also where the machine has no console.

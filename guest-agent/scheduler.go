@@ -9,13 +9,12 @@ import (
 )
 
 const (
-	// processors is how many run the agent's goroutines at once. One leaves the rest to the guest's programs and spares the agent's threads
-	// from waking each other.
-	processors = 1
+	// processors is how many run the agent's goroutines at once: one for what is to be done, and one for whoever must go on while a goroutine
+	// waits in the kernel, as the reaper always does. More would only wake each other, and the rest is the guest's.
+	processors = 2
 	// monitorSlack is how many nanoseconds late the monitor thread may wake. It asks to be woken every 20 µs while anything runs; taken at
-	// its word it costs more than all the rest of a short request. It must come in time all the same: it frees the processor of a goroutine
-	// that waits in the kernel.
-	monitorSlack = "500000"
+	// its word it costs more than all the rest of a short request.
+	monitorSlack = "4000000"
 )
 
 func tuneScheduler() {

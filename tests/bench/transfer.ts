@@ -13,13 +13,12 @@ export const transfer: Measurement = {
   rows: ['upload.1MB', 'upload.50MB', 'download.50MB'],
   async run(say) {
     say('transfer: floors')
-    const into1 = await channelFloor.into(small, 10)
-    const into50 = await channelFloor.into(large, 3)
-    const out50 = await channelFloor.outOf(large, 3)
+    const into = await channelFloor.into(large, 3)
+    const outOf = await channelFloor.outOf(large, 3)
     return await withSandbox(async (sandbox) => [
-      await upload(sandbox, 'upload.1MB', small, 30, into1, say),
-      await upload(sandbox, 'upload.50MB', large, 5, into50, say),
-      await download(sandbox, 5, out50, say),
+      await upload(sandbox, 'upload.1MB', small, 30, into, say),
+      await upload(sandbox, 'upload.50MB', large, 5, into, say),
+      await download(sandbox, 5, outOf, say),
     ])
   },
 }

@@ -107,7 +107,6 @@ func (r *Reaper) Run() {
 		switch err := waitAny(); {
 		case err == nil:
 			r.reap()
-			runtime.Gosched() // who was told goes first: the next wait may hold this processor for a while
 		case errors.Is(err, syscall.ECHILD):
 			if !r.waitForStart() {
 				close(r.empty)

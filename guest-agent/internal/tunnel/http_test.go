@@ -78,8 +78,7 @@ func TestManyRequestsAtOnceInAnyChunking(t *testing.T) {
 }
 
 func BenchmarkRequests(b *testing.B) {
-	t := &testing.T{}
-	s := start(t, proto.DefaultWindow, proto.DefaultWindow)
+	s := start(b, proto.DefaultWindow, proto.DefaultWindow)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})}
 	go func() { _ = server.Serve(s.server.Listener) }()
 	id := uint32(1)

@@ -20,7 +20,7 @@ const testLimit = 20 * time.Second
 
 // peer is the runner's end. Frames are taken with next.
 type peer struct {
-	t       *testing.T
+	t       testing.TB
 	conn    net.Conn
 	pending []byte
 	chunk   int // greatest piece of a write; 0 writes all at once
@@ -32,7 +32,7 @@ type subject struct {
 	ended  chan error
 }
 
-func socketPair(t *testing.T) (a, b net.Conn) {
+func socketPair(t testing.TB) (a, b net.Conn) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -50,19 +50,19 @@ func socketPair(t *testing.T) (a, b net.Conn) {
 }
 
 // start runs a session with HELLOs exchanged; the peer grants window.
-func start(t *testing.T, ours, theirs int) *subject {
+func start(t testing.TB, ours, theirs int) *subject {
 	t.Helper()
 	s := startRaw(t, ours)
 	s.greet(theirs)
 	return s
 }
 
-func startRaw(t *testing.T, window int) *subject {
+func startRaw(t testing.TB, window int) *subject {
 	t.Helper()
 	return startServer(t, NewServer(window))
 }
 
-func startServer(t *testing.T, server *Server) *subject {
+func startServer(t testing.TB, server *Server) *subject {
 	t.Helper()
 	agent, runner := socketPair(t)
 	s := &subject{&peer{t: t, conn: runner}, server, make(chan error, 1)}
