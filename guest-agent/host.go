@@ -25,6 +25,8 @@ const (
 // runOnHost serves on a Unix socket until a poweroff or a signal. Each connection is a session of its own.
 func runOnHost(path string) error {
 	begun := time.Now()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	adoptOrphans()
 	graves := reaper.New()
 	go graves.Run()
@@ -36,9 +38,6 @@ func runOnHost(path string) error {
 	agent.booted(time.Since(begun), []boot.Phase{{Name: "process", Spent: time.Since(begun)}})
 	go agent.serveHTTP()
 	go acceptSessions(agent, listener)
-
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	budget := hostBudget
 	select {
 	case budget = <-agent.poweroff:

@@ -1,17 +1,13 @@
 /** The unmodified npm package `isorun`, as its users install it, against the local platform. */
 
-import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestPlatform, testPlatform } from '../kit/platform.ts'
+import { clientsFolder, installClients } from './clients.ts'
 
 type IsorunModule = typeof import('./clients/node_modules/isorun/dist/index.js')
-
-const clients = join(import.meta.dirname, 'clients')
-const run = promisify(execFile)
 
 describe('isorun 1.0.1', () => {
   let platform: TestPlatform
@@ -19,12 +15,12 @@ describe('isorun 1.0.1', () => {
   let IsorunError: IsorunModule['IsorunError']
 
   beforeAll(async () => {
-    await run('npm', ['ci', '--omit=optional', '--ignore-scripts'], { cwd: clients })
+    await installClients()
     platform = await testPlatform()
     process.env.ISORUN_API_URL = platform.platform.url
     process.env.ISORUN_API_KEY = platform.platform.apiKey
     const module = (await import(
-      pathToFileURL(join(clients, 'node_modules/isorun/dist/index.js')).href
+      pathToFileURL(join(clientsFolder, 'node_modules/isorun/dist/index.js')).href
     )) as IsorunModule
     isorun = new module.Isorun()
     IsorunError = module.IsorunError
@@ -38,7 +34,7 @@ describe('isorun 1.0.1', () => {
   })
 
   it('is the package of the registry, at the version that is pinned', async () => {
-    const { version } = JSON.parse(await readFile(join(clients, 'node_modules/isorun/package.json'), 'utf8')) as {
+    const { version } = JSON.parse(await readFile(join(clientsFolder, 'node_modules/isorun/package.json'), 'utf8')) as {
       version: string
     }
     expect(version).toBe('1.0.1')
