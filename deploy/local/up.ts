@@ -90,6 +90,8 @@ Portico is up.
   key   ${apiKey}
   log   ${logFile}
 
+  export PORTICO_URL=${url} PORTICO_API_KEY=${apiKey}
+
 Try it:
 
   curl -s ${url}/v1/runs -H 'Authorization: Bearer ${apiKey}' -H 'content-type: application/json' -d '{"image":"python"}'

@@ -1,0 +1,66 @@
+/** What the README tells a newcomer to type, typed: the first program, and the command line. */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { paths, root } from '@portico/deploy/checkout'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type TestPlatform, testPlatform } from '../kit/platform.ts'
+
+describe('a newcomer', () => {
+  let platform: TestPlatform
+
+  beforeAll(async () => {
+    platform = await testPlatform()
+  })
+
+  afterAll(async () => {
+    await platform?.[Symbol.asyncDispose]()
+  })
+
+  async function type(command: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    const { url, apiKey } = platform.platform
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, PORTICO_URL: url, PORTICO_API_KEY: apiKey },
+    })
+    child.stdin.end()
+    const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
+    return { code: code as number, stdout, stderr }
+  }
+
+  const portico = (...args: string[]) => type(join(root, 'node_modules', '.bin', 'portico'), ...args)
+
+  it('runs the first program of the README as it is written', async () => {
+    const program = /```js\n([\s\S]*?)```/.exec(await readFile(join(root, 'README.md'), 'utf8'))?.[1]
+    const file = join(paths.temporary, `first-${process.pid}.mjs`)
+    await writeFile(file, program ?? '')
+    try {
+      expect(await type('node', file)).toEqual({ code: 0, stdout: '0 42\n\n', stderr: '' })
+    } finally {
+      await rm(file)
+    }
+  })
+
+  it('runs one command with `portico run`, whose output and exit code are the guest’s', async () => {
+    const ran = await portico('run', 'python', '--', 'python3', '-c', 'import sys; print("hi"); sys.exit(7)')
+    expect(ran).toEqual({ code: 7, stdout: 'hi\n', stderr: '' })
+    expect(await platform.portico.list()).toEqual([])
+  })
+
+  it('creates, uses, lists and stops a sandbox, with only the id on stdout', async () => {
+    const created = await portico('create', 'node')
+    const id = created.stdout.trim()
+    expect(created).toEqual({ code: 0, stdout: `${id}\n`, stderr: '' })
+    const version = await portico('exec', id, '--', 'node', '-e', 'console.log(process.version)')
+    expect(version.stdout).toMatch(/^v22\./)
+    expect((await portico('list')).stdout).toContain(id)
+    expect((await portico('exec', '--timeout', '1s', id, '--', 'sleep', '60')).code).toBe(124)
+    expect((await portico('stop', id)).code).toBe(0)
+    const gone = await portico('exec', id, '--', 'true')
+    expect(gone.code).toBe(125)
+    expect(gone.stderr).toMatch(/^portico: cannot /)
+  })
+})
