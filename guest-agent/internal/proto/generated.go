@@ -27,7 +27,7 @@ const (
 const (
 	CreditLength    = 4
 	DefaultWindow   = 262144
-	FlushLength     = 65544
+	FlushLength     = 65552
 	HeaderLength    = 8
 	HelloLimitMs    = 10000
 	HighestStreamId = 2147483647
@@ -48,7 +48,7 @@ const (
 	PingLength      = 8
 	PingLimitMs     = 10000
 	PreambleWaitMs  = 250
-	RestOfFlush     = 65536
+	RestOfFlush     = 65544
 )
 
 // PreambleMark is what a preamble starts with; random bytes follow.

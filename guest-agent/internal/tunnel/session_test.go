@@ -80,7 +80,7 @@ func TestFlushWhileWaitingBringsANewPreamble(t *testing.T) {
 	s := startRaw(t, proto.DefaultWindow)
 	first := s.preamble()
 	s.next()
-	s.send(bytes.Repeat([]byte{0xff}, 65_544))
+	s.send(bytes.Repeat([]byte{0xff}, 65_552))
 	second := s.preamble()
 	if bytes.Equal(first, second) {
 		t.Fatal("the same 8 bytes again")
@@ -95,7 +95,7 @@ func TestFlushEndsASessionInTheMiddleOfAFrame(t *testing.T) {
 	s := start(t, proto.DefaultWindow, proto.DefaultWindow)
 	s.frame(proto.TypeOpen, 1, nil)
 	s.send(proto.AppendHeader(nil, proto.TypeData, proto.MaxData, 1))
-	go func() { _, _ = s.conn.Write(bytes.Repeat([]byte{0xff}, 65_544)) }()
+	go func() { _, _ = s.conn.Write(bytes.Repeat([]byte{0xff}, 65_552)) }()
 	if err := s.endsWith(); err == nil || errors.Is(err, io.EOF) {
 		t.Fatalf("ended with %v", err)
 	}

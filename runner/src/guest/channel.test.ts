@@ -199,7 +199,7 @@ it('makes an agent that missed the end of a session start a new one', async () =
   await clock.advance(249)
   expect(seen).toEqual([])
   await clock.advance(1)
-  await expect.poll(() => seen.reduce((sum, length) => sum + length, 0)).toBe(65_544)
+  await expect.poll(() => seen.reduce((sum, length) => sum + length, 0)).toBe(65_552)
   theirs.destroy()
   await expect(opening).rejects.toMatchObject({ code: 'guest_disconnected' })
 })

@@ -152,6 +152,12 @@ describe('chunking', () => {
 
   test('a flush kills a decoder wherever it stands', () => {
     const flush = fromHex(vectors.preamble.flush)
+    for (const missing of [0, 1, 2, 3, 4, 5, 6, 7]) {
+      const { decoder } = run([
+        encode({ type: frameType.open, stream: 1, payload: new Uint8Array(65_536) }).subarray(0, 8 - missing),
+      ])
+      expect(faultOf(() => decoder.push(flush))).not.toBe('none')
+    }
     fc.assert(
       fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 3 }), fc.nat(200_000), (frames, at) => {
         const bytes = encode(...frames)

@@ -59,11 +59,14 @@ export const maxDiscarded = 4_194_304
 /** The random bytes of a preamble. */
 export const nonceLength = 8
 
-/** A frame in progress swallows 65,536 bytes of a flush at most; the 8 that follow are a header which no receiver takes. */
-export const flushLength = 65_544
+/**
+ * A frame in progress swallows 65,539 bytes of a flush at most: 3 that its stream id lacked (more would make it an id that nobody takes) and 65,536 of payload. The 8 that
+ * follow are a header which no receiver takes.
+ */
+export const flushLength = 65_552
 
 /** The most of a flush that an agent sees while it waits, if the flush ended a session before: a longer run was the whole of one. */
-export const restOfFlush = 65_536
+export const restOfFlush = flushLength - 8
 
 /** How long a runner waits for a preamble before it sends a flush. */
 export const preambleWaitMs = 250
