@@ -7,7 +7,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strings"
 )
 
@@ -15,7 +14,6 @@ import (
 var version = "development"
 
 func main() {
-	tuneMemory()
 	path, serve := "", false
 	if len(os.Args) == 3 && os.Args[1] == "-serve" {
 		path, serve = strings.CutPrefix(os.Args[2], "unix:")
@@ -32,12 +30,6 @@ func main() {
 		_, _ = fmt.Fprintln(os.Stderr, "usage: agent -serve unix:PATH (without arguments only as PID 1)")
 		os.Exit(2)
 	}
-}
-
-// tuneMemory trades a few megabytes for fewer collections: each costs milliseconds where the processor is emulated.
-func tuneMemory() {
-	debug.SetGCPercent(200)
-	debug.SetMemoryLimit(64 << 20)
 }
 
 // say prints one line for whoever reads the console.

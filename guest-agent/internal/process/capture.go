@@ -105,6 +105,10 @@ func (c *capture) take(b []byte) {
 		c.allowed += got
 		n = min(n, c.allowed-len(c.bytes))
 	}
+	if need := len(c.bytes) + n; need > cap(c.bytes) {
+		// Twice as large each time: append itself would grow by a quarter, and leave behind several times what is kept.
+		c.bytes = append(make([]byte, 0, max(need, min(2*cap(c.bytes), c.limit))), c.bytes...)
+	}
 	c.bytes = append(c.bytes, b[:n]...)
 	c.truncated = c.truncated || n < len(b)
 }

@@ -4,9 +4,13 @@ package process
 import (
 	"errors"
 	"net/http"
+	"runtime/debug"
 
 	"portico.dev/agent/internal/proto"
 )
+
+// largeOutput is from where on the memory of an answer is given back to the machine at once.
+const largeOutput = 1 << 20
 
 // Exec is the handler of POST /exec. gone tells when a request's caller has left; the end of the request's body is no such thing.
 func (r *Runner) Exec(gone func(*http.Request) <-chan struct{}) http.HandlerFunc {
@@ -29,6 +33,9 @@ func (r *Runner) Exec(gone func(*http.Request) <-chan struct{}) http.HandlerFunc
 			proto.AnswerFailure(w, proto.FailureOf(err, "cannot run the command"))
 		default:
 			result.writeTo(w)
+			if len(result.stdout)+len(result.stderr) > largeOutput {
+				go debug.FreeOSMemory() // the guest's programs need it more
+			}
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 const nonceLength = 8
 
 // restOfFlush is the greatest part of a flush that arrives after a session that the flush has ended.
-const restOfFlush = proto.FlushLength - 8
+const restOfFlush = proto.RestOfFlush
 
 var errNoEcho = errors.New("cannot start a session: no echo of the preamble")
 

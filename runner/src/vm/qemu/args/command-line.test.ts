@@ -21,13 +21,13 @@ it('prints the whole command line under emulation', () => {
     -accel tcg,thread=single,tb-size=128
     -M microvm,x-option-roms=off,isa-serial=on,rtc=on,suppress-vmdesc=on,memory-backend=mem
     -bios qboot.rom
-    -cpu max
+    -cpu max,-erms,-fsrm
     -smp cpus=1
     -m size=1024M
     -object memory-backend-ram,id=mem,size=1024M
     -kernel /run/kernel
     -initrd /run/initramfs
-    -append quiet reboot=t panic=-1 pci=off console=ttyS0 tsc_early_khz=2299995 no_timer_check
+    -append quiet reboot=t panic=-1 pci=off console=ttyS0 tsc_early_khz=2299995 no_timer_check tsc=reliable
     -chardev socket,id=qmp,path=/run/vm/qmp,server=on,wait=off
     -mon chardev=qmp,mode=control
     -chardev socket,id=console,path=/run/vm/console,server=on,wait=off

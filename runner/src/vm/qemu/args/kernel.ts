@@ -19,7 +19,10 @@ export function kernel(options: KernelOptions): Argument[] {
   ]
 }
 
-/** Under emulation on a busy host the kernel fails to calibrate its clock and then waits for a tick for ever, so it is told instead. */
+/**
+ * Under emulation on a busy host the kernel fails to calibrate its clock and then waits for a tick for ever, so it is told instead; and it may take the clock for
+ * unstable later, and fall back to one that counts in ticks of 4 ms and loses time, so it is told to trust it.
+ */
 function clockParameters({ accelerator, tscKhz }: KernelOptions): string[] {
-  return accelerator === 'tcg' ? [`tsc_early_khz=${tscKhz}`, 'no_timer_check'] : []
+  return accelerator === 'tcg' ? [`tsc_early_khz=${tscKhz}`, 'no_timer_check', 'tsc=reliable'] : []
 }
