@@ -242,6 +242,18 @@ describe('what a runner tells', () => {
     expect(await listed()).toEqual([])
   })
 
+  test('a status that comes before the answer of a destroy does not take the final usage away', async () => {
+    const runner: ScriptedRunner = await ScriptedRunner.start({
+      'sandbox.destroy': async (_call, stream) => {
+        await runner.report({ sandboxes: [] })
+        accept(stream, { usage: someUsage })
+        stream.end()
+      },
+    })
+    const { id } = await created()
+    expect(await (await destroy(id)).json()).toMatchObject({ status: 'destroyed', ...someUsage })
+  })
+
   test('a sandbox that the runner still has stays', async () => {
     const runner = await ScriptedRunner.start()
     const { id } = await created()

@@ -23,7 +23,8 @@ export async function hear(life: Life, runner: string, message: SandboxEventMess
 export async function lose(life: Life, runner: string, generation: number): Promise<void> {
   const { record } = life
   if (record === undefined || !life.holds({ runner, generation })) return
-  if (record.state === 'destroying') life.end(lastKnownUsage(record, life.clock.now()))
+  // It reports what it has before it answers the destroy, and the answer, given again if need be, holds the final usage.
+  if (record.state === 'destroying') life.inBackground('destroy the sandbox', finishDestroy(life))
   else if (record.state === 'running') fail(life, 'lost by its runner', {})
   await life.publish()
 }
