@@ -12,6 +12,8 @@ export type SandboxId = Branded<'SandboxId'>
 export type AccountId = Branded<'AccountId'>
 /** `runner` and 26 characters of `[a-z2-7]`. */
 export type RunnerId = Branded<'RunnerId'>
+/** `snap` and 26 characters of `[a-z2-7]`. */
+export type SnapshotId = Branded<'SnapshotId'>
 /** `req` and 26 characters of `[a-z2-7]`. */
 export type RequestId = Branded<'RequestId'>
 
@@ -47,11 +49,13 @@ function parser<Name extends string>(prefix: string): (text: string) => Branded<
 export const newSandboxId = (): SandboxId => `run${random()}` as SandboxId
 export const newAccountId = (): AccountId => random() as AccountId
 export const newRunnerId = (): RunnerId => `runner${random()}` as RunnerId
+export const newSnapshotId = (): SnapshotId => `snap${random()}` as SnapshotId
 export const newRequestId = (): RequestId => `req${random()}` as RequestId
 
 /** The id, or undefined if the text is not one. */
 export const parseSandboxId = parser<'SandboxId'>('run')
 export const parseAccountId = parser<'AccountId'>('')
+export const parseSnapshotId = parser<'SnapshotId'>('snap')
 export const parseRunnerId = parser<'RunnerId'>('runner')
 
 /** A region as it stands in keys and host names: `us`, `eu`, `local`, `ap1`. */

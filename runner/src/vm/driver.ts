@@ -1,18 +1,21 @@
 /**
  * The contract between the runner and whatever runs virtual machines. `qemu/` is the real thing, `fake/` runs in this process; `conformance.ts` holds
  * both to these sentences. A machine here is a processor that runs: whether its guest is ready is for `sandbox/` to find out over the guest channel.
+ *
+ *   boot ──▶ running ◀──pause/resume──▶ paused ◀── restore, adopt
+ *               └──────── stop(), its guest, a crash ────────┴──▶ ended
  */
 
 import type { Duplex } from 'node:stream'
+import type { MachineState, StateVersions } from './machine-state.ts'
 
 /** What runs the guest's instructions: the host's processor, or software. */
 export type Accelerator = 'kvm' | 'tcg'
 
 /** What to start. Everything in it was checked before. */
 export interface VmSpec {
-  /** Unique on this runner while the machine exists; fit for a file name. */
+  /** The machine's own name, never used twice; fit for a file name. A sandbox has another machine after every resume. */
   readonly id: string
-  readonly generation: number
   /** A small number that no other machine of this runner has at the same time; users, addresses and the like are derived from it. */
   readonly slot: number
   /** One of the driver's images. */
@@ -24,6 +27,8 @@ export interface VmSpec {
 
 /** What the runner must know of an image. */
 export interface VmImage {
+  /** Differs when its content does. */
+  readonly digest: string
   /** Variables that every process of the sandbox gets unless its caller says otherwise. */
   readonly env: Readonly<Record<string, string>>
 }
@@ -31,6 +36,7 @@ export interface VmImage {
 /** What a machine has used so far. */
 export interface VmMetrics {
   readonly cpuMs: number
+  /** Its share of the host's memory: pages that several machines map count in parts (PSS). */
   readonly memoryBytes: number
   readonly memoryPeakBytes: number
   /** What it wrote to its scratch disk and still takes room. */
@@ -46,23 +52,50 @@ export interface VmEnd {
 
 export interface VmDriver {
   readonly accelerator: Accelerator
-  /** The images that `start` takes, by name. */
+  /** The images that `boot` takes, by name. */
   readonly images: ReadonlyMap<string, VmImage>
   /** Host memory that a machine takes beyond what its guest is given. */
   readonly overheadMib: number
+  /** What a saved state must match to be restored here. */
+  readonly versions: StateVersions
   /**
-   * Starts a machine; resolves when its processor runs. When it rejects, or `signal` aborts it, everything of the machine is gone again.
-   * Must not be called twice for one id before the first machine is stopped.
+   * Starts a machine cold; resolves when its processor runs. All its memory is in a file of its own, so that `capture` has nothing to copy: it may be
+   * captured once and must be stopped then. When it rejects, or `signal` aborts it, everything of the machine is gone again.
    */
-  start(spec: VmSpec, signal: AbortSignal): Promise<Vm>
+  boot(spec: VmSpec, signal: AbortSignal): Promise<Vm>
+  /**
+   * A machine in a captured state: it stands still, and goes on where the other stopped at `resume()`. `state` may be used for any number of machines,
+   * at the same time, and must not be released before this settles. `spec.diskMib` may be more than the state's: the guest then sees a larger disk.
+   */
+  restore(spec: VmSpec, state: MachineState, signal: AbortSignal): Promise<Vm>
+  /** The machines that an earlier process of the runner left and that still exist in any form. */
+  found(): Promise<readonly string[]>
+  /** Takes such a machine over, paused or running as it is. Undefined if it is gone or broken; all of it is free then. */
+  adopt(id: string, signal: AbortSignal): Promise<Vm | undefined>
+}
+
+export interface CaptureOptions {
+  /** `memory`: changed pages are copied to this process while the machine stands still, which is quickest. `file`: to a file, for what is kept. */
+  readonly pages: 'memory' | 'file'
+  readonly signal: AbortSignal
 }
 
 export interface Vm {
   readonly id: string
+  readonly spec: VmSpec
   /** Resolves once, however the machine ends; never rejects. What the machine held is only free after `stop()`. */
   readonly ended: Promise<VmEnd>
   /** A new link to the guest's agent: bytes both ways. One at a time: the caller closes the last one first. Rejects once the machine has ended. */
   connect(signal: AbortSignal): Promise<Duplex>
+  /** Stops the processors. Repeating it does nothing. */
+  pause(): Promise<void>
+  /** Lets the processors go on. Repeating it does nothing. */
+  resume(): Promise<void>
+  /**
+   * All of the machine at one moment. It stands still from then on, whether it ran before or not: the caller resumes or stops it. The link to the guest
+   * may be open: it stays as it is here, and a machine restored from this finds its own end closed. When it rejects, the machine is paused, unharmed.
+   */
+  capture(options: CaptureOptions): Promise<MachineState>
   /** Undefined when it can no longer be measured. */
   metrics(): Promise<VmMetrics | undefined>
   /** The end of what the guest printed on its console, at most some KiB; hostile text. */

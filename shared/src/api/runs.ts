@@ -1,6 +1,7 @@
 /** Sandboxes, called runs on this surface: `/v1/runs`. Field names and defaults are those of the documented Isorun API. */
 
 import { z } from 'zod'
+import { maxForkChildren } from '../limits.ts'
 import { usage } from '../usage.ts'
 
 /** Seconds without activity after which a sandbox is destroyed; 0 and -1 switch that off. */
@@ -28,6 +29,8 @@ export const createRequest = z.object({
   disk_mib: z.int().min(64).max(1_048_576).default(4096),
   timeout: idleTimeout.default(300),
   env: environment.default({}),
+  auto_resume: z.boolean().default(false),
+  on_idle: z.enum(['destroy', 'hibernate']).default('destroy'),
   network: z.object({ allow: z.array(z.string()).default([]), deny: z.array(z.string()).default([]) }).optional(),
   network_profile: z.string().optional(),
   credentials: z.record(z.string(), z.unknown()).optional(),
@@ -41,7 +44,7 @@ export type UpdateRequest = z.infer<typeof updateRequest>
 /** A sandbox as the API shows it. */
 export const runRecord = z.object({
   id: z.string(),
-  status: z.enum(['creating', 'running', 'hibernated', 'destroyed', 'error']),
+  status: z.enum(['creating', 'running', 'hibernating', 'hibernated', 'resuming', 'destroyed', 'error']),
   /** Why, where status is `error`. */
   reason: z.string().optional(),
   /** The image as it was asked for. */
@@ -53,12 +56,45 @@ export const runRecord = z.object({
   mem_mib: z.number(),
   disk_mib: z.number(),
   timeout: z.number(),
+  auto_resume: z.boolean(),
+  on_idle: z.enum(['destroy', 'hibernate']),
   create_ms: z.number(),
   created_at: z.string(),
+  /** The sandbox that it is a fork of. */
+  forked_from: z.string().optional(),
+  /** The snapshot that it was restored from. */
+  restored_from: z.string().optional(),
 })
 export type RunRecord = z.infer<typeof runRecord>
 
 export const runList = z.object({ runs: z.array(runRecord) })
+
+/** `POST /v1/runs/{id}/fork` */
+export const forkRequest = z.object({ count: z.int().min(1).max(maxForkChildren).default(1) })
+export type ForkRequest = z.infer<typeof forkRequest>
+
+/** Those that came to be, and why the others did not. Only if none did is the answer an error. */
+export const forkResponse = z.object({
+  forks: z.array(runRecord),
+  failed: z.array(z.object({ error: z.string(), code: z.string() })),
+  /** How long the parent stood still. */
+  pause_ms: z.number(),
+})
+export type ForkResponse = z.infer<typeof forkResponse>
+
+/** `POST /v1/runs/restore`. What is not given is the snapshot's. */
+export const restoreRequest = z.object({
+  snapshot_id: z.string().min(1).max(128),
+  timeout: idleTimeout.optional(),
+  env: environment.optional(),
+  auto_resume: z.boolean().optional(),
+  on_idle: z.enum(['destroy', 'hibernate']).optional(),
+})
+export type RestoreRequest = z.infer<typeof restoreRequest>
+
+/** `GET /v1/runs/{id}/usage` */
+export const usageResponse = usage.extend({ cost_cents: z.number() })
+export type UsageResponse = z.infer<typeof usageResponse>
 
 /** `DELETE /v1/runs/{id}` */
 export const destroyResponse = usage.extend({ status: z.literal('destroyed'), cost_cents: z.number() })

@@ -15,6 +15,23 @@ export const answers = {
   'sandbox.update': answer({}),
   'sandbox.destroy': answer({ usage }),
   'sandbox.stats': answer({ usage }),
+  /** One entry per child, in the order asked; a child that failed does not undo the others. `pause_ms`: how long the parent stood still. */
+  'sandbox.fork': answer({
+    resolved_image: z.string(),
+    pause_ms: z.number(),
+    children: z.array(
+      z.object({
+        sandbox: z.string(),
+        create_ms: z.number().optional(),
+        error: z.object({ code: z.string(), message: z.string() }).optional(),
+      }),
+    ),
+  }),
+  'sandbox.snapshot': answer({ size_bytes: z.number() }),
+  'sandbox.restore': answer({ resolved_image: z.string(), create_ms: z.number() }),
+  'sandbox.hibernate': answer({ usage }),
+  'sandbox.resume': answer({ resume_ms: z.number() }),
+  'snapshot.delete': answer({}),
   'guest.request': answer({ status: z.int().min(200).max(599), headers: z.record(z.string(), z.string()) }),
 } as const
 

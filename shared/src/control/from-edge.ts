@@ -1,6 +1,7 @@
 /** What the edge asks of a runner. Every call names the sandbox's generation: a runner that holds another one refuses with `moved`. */
 
 import { z } from 'zod'
+import { maxForkChildren } from '../limits.ts'
 
 const target = { sandbox: z.string(), generation: z.int().min(1) }
 
@@ -13,6 +14,10 @@ export const sandboxSpec = z.object({
   /** Seconds; 0 is never. */
   idle_timeout: z.int().min(0),
   env: z.record(z.string(), z.string()),
+  /** Any use wakes it when it is hibernated. */
+  auto_resume: z.boolean().default(false),
+  /** What happens after `idle_timeout`. */
+  on_idle: z.enum(['destroy', 'hibernate']).default('destroy'),
 })
 export type SandboxSpec = z.infer<typeof sandboxSpec>
 
@@ -23,6 +28,15 @@ export const edgeCall = z.discriminatedUnion('op', [
   z.object({ op: z.literal('sandbox.update'), ...target, idle_timeout: z.int().min(0) }),
   z.object({ op: z.literal('sandbox.destroy'), ...target }),
   z.object({ op: z.literal('sandbox.stats'), ...target }),
+  /** Children of this moment, each a sandbox of its own with its parent's spec. Repeated: the same children. */
+  z.object({ op: z.literal('sandbox.fork'), ...target, children: z.array(z.object(target)).min(1).max(maxForkChildren) }),
+  /** Keeps the state of this moment under `snapshot` until it is deleted. Repeated: the same answer. */
+  z.object({ op: z.literal('sandbox.snapshot'), ...target, snapshot: z.string() }),
+  /** A new sandbox from a snapshot; `spec`'s machine is the snapshot's. */
+  z.object({ op: z.literal('sandbox.restore'), ...target, snapshot: z.string(), spec: sandboxSpec }),
+  z.object({ op: z.literal('sandbox.hibernate'), ...target }),
+  z.object({ op: z.literal('sandbox.resume'), ...target }),
+  z.object({ op: z.literal('snapshot.delete'), snapshot: z.string() }),
   z.object({
     op: z.literal('guest.request'),
     ...target,

@@ -1,0 +1,4 @@
+/** Limits that more than one interface states. */
+
+/** Children of one fork. */
+export const maxForkChildren = 64
