@@ -28,6 +28,7 @@ const (
 
 type agent struct {
 	tunnel   *tunnel.Server
+	gate     identity.Gate
 	routes   map[string]map[string]http.HandlerFunc
 	poweroff chan time.Duration
 	bootTime time.Duration
@@ -41,7 +42,7 @@ func newAgent(machine identity.Machine, graves *reaper.Reaper, cgroup int, heldO
 	runner := process.NewRunner(graves, environment, cgroup, max(heldOutput, minHeldOutput))
 	a.routes = map[string]map[string]http.HandlerFunc{
 		"/health":     {"GET": a.health},
-		"/identity":   {"POST": identity.Handler(machine, environment.SetSandbox)},
+		"/identity":   {"POST": identity.Handler(machine, &a.gate, environment.SetSandbox)},
 		"/exec":       {"POST": runner.Exec(callerGone)},
 		"/files":      {"GET": files.Read, "HEAD": files.Read, "PUT": files.Write},
 		"/files/list": {"GET": files.List},
@@ -78,6 +79,9 @@ func (a *agent) serveHTTP() {
 
 type streamKey struct{}
 
+// open are the routes that need no token.
+var open = map[string]bool{"/health": true, "/identity": true}
+
 // callerGone tells when the caller of a request has left.
 func callerGone(r *http.Request) <-chan struct{} {
 	return r.Context().Value(streamKey{}).(*tunnel.Stream).Gone()
@@ -87,6 +91,8 @@ func (a *agent) dispatch(w http.ResponseWriter, r *http.Request) {
 	methods := a.routes[r.URL.Path]
 	handler := methods[r.Method]
 	switch {
+	case handler != nil && !open[r.URL.Path] && !a.gate.Admits(r):
+		proto.AnswerFailure(w, proto.Fail(proto.CodeUnauthorized, "cannot use the sandbox: the request is for another machine"))
 	case handler != nil:
 		handler(w, r)
 	case methods != nil:

@@ -76,6 +76,7 @@ type session struct {
 	in     *bufio.Reader
 	lastID uint32
 	credit int
+	token  string
 }
 
 func (a *started) dial() *session {
@@ -131,7 +132,7 @@ func (s *session) open(method, path string, body []byte, end bool) uint32 {
 	s.t.Helper()
 	s.lastID += 2
 	id := s.lastID - 1
-	head := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: guest\r\nConnection: close\r\nContent-Length: %d\r\n\r\n", method, path, len(body))
+	head := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: guest\r\nConnection: close\r\nPortico-Token: %s\r\nContent-Length: %d\r\n\r\n", method, path, s.token, len(body))
 	s.send(proto.AppendFrame(proto.AppendFrame(nil, proto.TypeOpen, id, nil), proto.TypeData, id, head))
 	s.credit = proto.DefaultWindow - len(head)
 	for len(body) > 0 {
@@ -225,11 +226,23 @@ func TestRoutes(t *testing.T) {
 }
 
 func TestIdentityReachesProcesses(t *testing.T) {
-	s := start(t).dial()
-	body := `{"sandbox_id":"x","hostname":"box","clock_unix_ms":1.9e12,"entropy":"` + strings.Repeat("AAAA", 16) + `","env":{"SECRET":"of mine"}}`
+	a := start(t)
+	s := a.dial()
+	token := strings.Repeat("A", 43) + "="
+	body := `{"token":"` + token + `","sandbox_id":"x","hostname":"box","clock_unix_ms":1.9e12,"entropy":"` + strings.Repeat("AAAA", 16) + `","env":{"SECRET":"of mine"}}`
 	if status, text := s.call("POST", "/identity", body); status != 200 || !strings.Contains(text, `"hostname":"box"`) {
 		t.Fatalf("%d %s", status, text)
 	}
+	for _, wrong := range []string{"", strings.Repeat("B", 43) + "="} {
+		s.token = wrong
+		for route, want := range map[string]int{"/files/list?path=/": 401, "/health": 200} {
+			if status, text := s.call("GET", route, ""); status != want {
+				t.Errorf("%s with the token %q: %d %s", route, wrong, status, text)
+			}
+		}
+	}
+	s = a.dial()
+	s.token = token
 	if got := s.shell("echo $SECRET"); got != "of mine\n" {
 		t.Errorf("%q", got)
 	}
@@ -281,13 +294,13 @@ func TestEndOfTheRequestIsNotTheCallersLeaving(t *testing.T) {
 	}
 }
 
-func TestCallerWhoLeavesEndsTheCommand(t *testing.T) {
+func TestCallerWhoLeavesEndsTheCommandAndALostSessionDoesNot(t *testing.T) {
 	a := start(t)
 	for name, leave := range map[string]func(s *session, id uint32){
+		"disconnect": func(s *session, _ uint32) { _ = s.conn.Close() },
 		"reset": func(s *session, id uint32) {
 			s.send(proto.AppendError(nil, proto.TypeReset, id, proto.WireError{Code: proto.CodeCancelled, Message: "cannot go on"}))
 		},
-		"disconnect": func(s *session, _ uint32) { _ = s.conn.Close() },
 	} {
 		s := a.dial()
 		file := filepath.Join(t.TempDir(), "pid")
@@ -301,6 +314,12 @@ func TestCallerWhoLeavesEndsTheCommand(t *testing.T) {
 			}
 		}
 		leave(s, id)
+		if name == "disconnect" {
+			a.dial().shell("true")
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Errorf("%s: it is gone", name)
+			}
+		}
 		for deadline := time.Now().Add(testLimit); syscall.Kill(pid, 0) == nil; {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: it goes on", name)

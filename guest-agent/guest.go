@@ -47,7 +47,7 @@ func runInGuest() {
 		shutdown.PowerOff()
 	}
 	machine.Phases = append(machine.Phases, boot.Phase{Name: "channel", Spent: time.Since(begun)})
-	agent := newAgent(identity.Guest{}, graves, machine.Cgroup, readMemory()/4)
+	agent := newAgent(identity.Guest{Grow: func() { growDisk(machine.Disk) }}, graves, machine.Cgroup, readMemory()/4)
 	agent.booted(boot.Uptime(), machine.Phases)
 	say(agent.bootLine())
 	go agent.serveHTTP()
@@ -60,6 +60,13 @@ func runInGuest() {
 		say(err.Error())
 	}
 	shutdown.PowerOff()
+}
+
+// growDisk lets a machine be that cannot grow its disk: it has the room that it had.
+func growDisk(disk *boot.Disk) {
+	if err := disk.Grow(); err != nil {
+		say(fmt.Sprintf("cannot grow the scratch disk: %s", err))
+	}
 }
 
 var goingDown = proto.WireError{Code: proto.CodeSandboxNotRunning, Message: "cannot take new requests: the sandbox is stopping"}

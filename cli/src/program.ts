@@ -6,19 +6,44 @@ import { Command } from 'commander'
 import { addCreate } from './commands/create.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addExec } from './commands/exec.ts'
+import { addFork } from './commands/fork.ts'
+import { addHibernate, addResume } from './commands/hibernate.ts'
 import { addImages } from './commands/images.ts'
 import { addList } from './commands/list.ts'
+import { addRestore } from './commands/restore.ts'
 import { addRun } from './commands/run.ts'
+import { addSnapshot } from './commands/snapshot.ts'
+import { addSnapshots } from './commands/snapshots.ts'
 import { addStop } from './commands/stop.ts'
 import { addUp } from './commands/up.ts'
 import { format } from './output/failure.ts'
 import { Session } from './session.ts'
+
+/** In the order of the help. */
+const commands = [
+  addRun,
+  addCreate,
+  addExec,
+  addList,
+  addStop,
+  addFork,
+  addSnapshot,
+  addRestore,
+  addSnapshots,
+  addHibernate,
+  addResume,
+  addImages,
+  addUp,
+  addDoctor,
+]
 
 const examples = `
 Examples:
   portico up
   portico run python -- python3 -c 'print("hi")'
   portico exec "$(portico create python)" --shell 'echo $((6 * 7))'
+  portico fork --count 3 "$id" | xargs portico stop
+  portico restore "$(portico snapshot "$id")"
   portico stop $(portico list -q)
 
 The platform is what --url and --key say, or PORTICO_URL and PORTICO_API_KEY,
@@ -40,7 +65,7 @@ export function makeProgram(): { program: Command; session: Session } {
     .configureHelp({ sortOptions: false, showGlobalOptions: false, subcommandTerm })
     .configureOutput({ outputError: (text, write) => write(complaint(text)) })
     .exitOverride()
-  for (const add of [addRun, addCreate, addExec, addList, addStop, addImages, addUp, addDoctor]) add(program, session)
+  for (const add of commands) add(program, session)
   return { program, session }
 }
 

@@ -196,8 +196,9 @@ describe('the command line', () => {
     expect(help).toMatchObject({ code: 0, stderr: '' })
     expect(help.stdout).toMatch(/^Usage: portico /)
     expect(help.stdout.split('\n').every((line) => line.length <= 80)).toBe(true)
-    for (const name of ['run', 'create', 'exec', 'list', 'stop', 'images', 'up', 'doctor'])
-      expect(help.stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
+    const first = ['run', 'create', 'exec', 'list', 'stop', 'images', 'up', 'doctor']
+    const saved = ['fork', 'snapshot', 'restore', 'snapshots', 'hibernate', 'resume']
+    for (const name of [...first, ...saved]) expect(help.stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
     expect(await run('--version')).toEqual({ code: 0, stdout: '0.1.0\n', stderr: '' })
     expect((await run('run', '--help')).stdout).toMatch(/^Usage: portico run \[options\] IMAGE -- CMD…\n/)
   })

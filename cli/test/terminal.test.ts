@@ -39,6 +39,17 @@ describe('at a terminal', () => {
     expect(await readFile(file, 'utf8')).toBe(`${[...wire.sandboxes.keys()][0]}\n`)
   })
 
+  it('fork says how many came to be and how long the parent stood still, and prints their ids where it is piped', async () => {
+    const created = new Running([...direct, 'create', 'python'], wire.environment)
+    const id = (await created.ended()).stdout.trim()
+    const file = join(folder, 'ids')
+    const { code, stdout } = await atTerminal([...direct, 'fork', id, '--count', '2'], `>${file}`).ended()
+    expect(code).toBe(0)
+    expect(stdout).toContain(`⠋ forking ${id}`)
+    expect(stdout).toMatch(/✓ 2 children in (\d+ms|[\d.]+s); the parent stood still for 14ms\r\n$/)
+    expect(await readFile(file, 'utf8')).toBe(`${[...wire.sandboxes.keys()].slice(1).join('\n')}\n`)
+  })
+
   it('an error takes the moving line away', async () => {
     const { code, stdout } = await atTerminal([...direct, 'create', 'no-such']).ended()
     expect(code).toBe(125)

@@ -79,7 +79,7 @@ async function handle(row: Row, { context, requestId, subject }: Visit, services
   const objects = objectsOf(env)
   const principal = await enter(row.access, request, env, objects, services)
   Object.assign(subject, principal)
-  const body = row.body.kind === 'json' ? await readJson(request, row.body.schema, row.body.maxBytes) : undefined
+  const body = row.body.kind === 'json' ? await readJson(request, row.body) : undefined
   const url = new URL(request.url)
   const parameter = (name: string) => context.req.param(name) ?? ''
   return row.handle({ request, env, objects, services, requestId, url, principal, parameter, subject, body })

@@ -27,9 +27,31 @@ export interface CreateInput extends Caller {
   readonly spec: SandboxSpec
 }
 
+/** A sandbox with what it used: at its end, or so far. */
 export interface Ended {
   readonly record: RunRecord
   readonly usage: Usage
+}
+
+/** A sandbox that its parent's runner makes, as part of a fork. */
+export interface ChildInput extends Caller {
+  readonly sandbox: string
+  readonly parent: string
+  readonly runner: string
+  /** Without the environment: the runner has that from the parent. */
+  readonly spec: Omit<SandboxSpec, 'env'>
+}
+
+export interface RestoreInput extends CreateInput {
+  readonly snapshot: string
+  readonly runner: string
+}
+
+export interface Forks {
+  readonly forks: readonly RunRecord[]
+  /** Why the others did not come to be. */
+  readonly failed: readonly WireError[]
+  readonly pauseMs: number
 }
 
 /** One sandbox. */
@@ -39,8 +61,23 @@ export interface SandboxPort {
   route(caller: Caller): Promise<Outcome<Route>>
   update(caller: Caller, idleTimeout: number): Promise<Outcome<RunRecord>>
   destroy(caller: Caller): Promise<Outcome<Ended>>
-  /** A runner tells what happened; what comes from a runner or a generation that is not the sandbox's own changes nothing. */
-  event(runner: string, message: SandboxEventMessage): Promise<Outcome<void>>
+  /** What it used so far. */
+  usage(caller: Caller): Promise<Outcome<Ended>>
+  hibernate(caller: Caller): Promise<Outcome<RunRecord>>
+  resume(caller: Caller): Promise<Outcome<RunRecord>>
+  /** Makes a child for each of the ids, which are new. */
+  fork(caller: Caller, children: readonly string[]): Promise<Outcome<Forks>>
+  /** Saves its state under a new id. */
+  snapshot(caller: Caller, id: string): Promise<Outcome<Snapshot>>
+  restore(input: RestoreInput): Promise<Outcome<RunRecord>>
+  /** Of a child: it is about to be made, by somebody who tells how that ended with `settle`. */
+  announce(input: ChildInput): Promise<Outcome<void>>
+  settle(answer: CallOutcome<Created>): Promise<Outcome<RunRecord>>
+  /**
+   * A runner tells what happened; what comes from a runner or a generation that is not the sandbox's own changes nothing. False if a
+   * call is under way that will find out by itself, so that it is to be told again should that one not come back.
+   */
+  event(runner: string, message: SandboxEventMessage): Promise<Outcome<boolean>>
   /** Its runner no longer has it. */
   lost(runner: string, generation: number): Promise<Outcome<void>>
   /** Whether a runner that has this generation is to keep it. */
@@ -59,6 +96,19 @@ export interface Key {
 export interface SecretRecord {
   readonly hash: string
   readonly revoked: boolean
+}
+
+/** A snapshot as its account holds it. The machine in `spec` is what can be restored from it. */
+export interface Snapshot {
+  readonly id: string
+  readonly region: string
+  /** The sandbox that it was taken of, which may be long gone. */
+  readonly run: string
+  readonly runner: string
+  readonly sizeBytes: number
+  readonly createdAt: number
+  readonly resolvedImage: string
+  readonly spec: Omit<SandboxSpec, 'env'>
 }
 
 /** A sandbox as its account's index holds it. A higher version replaces a lower one. */
@@ -88,6 +138,16 @@ export interface AccountPort {
   index(entry: IndexEntry): Promise<void>
   /** Sandboxes that are not destroyed, newest first. */
   active(region: string): Promise<RunRecord[]>
+  /** Notes a snapshot before its runner hears of it; until it is kept it is not shown, and what is not kept is removed from the runner later. */
+  beginSnapshot(snapshot: Omit<Snapshot, 'sizeBytes'>): Promise<Outcome<void>>
+  keepSnapshot(id: string, sizeBytes: number): Promise<Outcome<Snapshot>>
+  /** Forgets a snapshot that its runner does not have. */
+  dropSnapshot(id: string): Promise<void>
+  /** Newest first. */
+  snapshots(region: string): Promise<Snapshot[]>
+  snapshot(region: string, id: string): Promise<Outcome<Snapshot>>
+  /** Has the runner delete it and then forgets it. */
+  deleteSnapshot(region: string, id: string): Promise<Outcome<void>>
 }
 
 /** The accounts of this platform. */
@@ -135,6 +195,14 @@ export interface PlaceInput {
   readonly avoid: readonly string[]
 }
 
+export interface ReserveInput {
+  readonly region: string
+  readonly runner: string
+  readonly sandboxes: readonly string[]
+  /** Of each of them. */
+  readonly memMib: number
+}
+
 /** One region: its runners and what is still free on them. */
 export interface RegionPort {
   addRunner(id: string, region: string, name: string, hash: string, at: string): Promise<void>
@@ -143,6 +211,8 @@ export interface RegionPort {
   images(): Promise<string[]>
   /** Chooses a runner and reserves room on it until the runner reports the sandbox itself, or `release`. */
   place(input: PlaceInput): Promise<Outcome<string>>
+  /** Reserves room on this runner for as many of the sandboxes as fit, and answers how many: the first so many of the list have it. */
+  reserve(input: ReserveInput): Promise<Outcome<number>>
   release(sandbox: string): Promise<void>
   report(runner: string, tunnel: string, at: number, report: RunnerReport): Promise<void>
   disconnected(runner: string, tunnel: string): Promise<void>
@@ -169,11 +239,32 @@ export interface Created {
   readonly createMs: number
 }
 
+/** One entry per child, in the order asked. */
+export interface Forked {
+  readonly resolvedImage: string
+  readonly pauseMs: number
+  readonly children: readonly {
+    readonly sandbox: string
+    readonly createMs: number
+    readonly error: WireError | null
+  }[]
+}
+
 /** One runner: what the edge asks of it. Guest requests go through `fetch` instead, as they carry bodies. */
 export interface RunnerPort {
   create(sandbox: string, generation: number, spec: SandboxSpec): Promise<CallOutcome<Created>>
   update(sandbox: string, generation: number, idleTimeout: number): Promise<CallOutcome<null>>
   destroy(sandbox: string, generation: number): Promise<CallOutcome<Usage>>
+  stats(sandbox: string, generation: number): Promise<CallOutcome<Usage>>
+  /** Answers with the usage up to the hibernation. */
+  hibernate(sandbox: string, generation: number): Promise<CallOutcome<Usage>>
+  resume(sandbox: string, generation: number): Promise<CallOutcome<null>>
+  /** The children are of generation 1. Asked again with the same children, it answers the same. */
+  fork(sandbox: string, generation: number, children: readonly string[]): Promise<CallOutcome<Forked>>
+  /** Answers with its size. Asked again with the same id, it answers the same. */
+  snapshot(sandbox: string, generation: number, id: string): Promise<CallOutcome<number>>
+  restore(sandbox: string, generation: number, snapshot: string, spec: SandboxSpec): Promise<CallOutcome<Created>>
+  deleteSnapshot(id: string): Promise<CallOutcome<null>>
   /** The tunnel in force, or null when the runner is not connected. */
   tunnel(): Promise<string | null>
 }

@@ -26,7 +26,10 @@ const withSandbox = ways.filter(({ row: { access, path } }) => access === 'key' 
 
 /** A request that its row would take, but for who sends it. */
 function request({ row: { path, body }, method }: Way, id: string, more: Ask): [string, Ask] {
-  const real = path.replace(':id', id).replace(':key', 'aaaaaaaaaa')
+  const real = path
+    .replace(':id', id)
+    .replace(':key', 'aaaaaaaaaa')
+    .replace(':snapshot', `snap${'a'.repeat(26)}`)
   const content = body.kind === 'json' ? { json: { command: 'true', timeout: 1, region: 'local', name: 'x' } } : {}
   const bytes = body.kind === 'stream' ? { body: 'content' } : {}
   return [`${real}?path=/etc/hostname`, { method, ...content, ...bytes, ...more }]
@@ -151,7 +154,7 @@ describe('a revoked key', () => {
 
 describe('paths and methods', () => {
   test('an unknown path is a 404 in JSON', async () => {
-    for (const path of ['/', '/v2/nothing', '/v1/runs/', '/admin', `/v1/runs/${someSandbox}/snapshot`]) {
+    for (const path of ['/', '/v2/nothing', '/v1/runs/', '/admin', `/v1/runs/${someSandbox}/nothing`]) {
       expect(await refusal(path)).toMatchObject({ status: 404, code: 'not_found' })
     }
   })
@@ -168,6 +171,9 @@ describe('paths and methods', () => {
     ['/v1/runs', 'GET, HEAD, POST'],
     [`/v1/runs/${someSandbox}`, 'GET, HEAD, PATCH, DELETE'],
     [`/v1/runs/${someSandbox}/files/upload`, 'POST, PUT'],
+    ['/v1/runs/restore', 'POST'],
+    [`/v1/runs/${someSandbox}/fork`, 'POST'],
+    [`/v1/snapshots/snap${'a'.repeat(26)}`, 'DELETE'],
     ['/admin/accounts', 'GET, HEAD, POST'],
   ])('%s takes %s and nothing else', async (path, allow) => {
     const response = await ask(path, { method: 'PROPFIND' })

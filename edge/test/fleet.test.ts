@@ -51,6 +51,18 @@ describe('a fleet', () => {
       expect(codeOf(() => fleet.place({ ...need, sandbox: 's3' }))).toBe('a')
     }))
 
+  test('promises a certain runner to as many as fit, and counts those for everybody else', () =>
+    withFleet('reserved', (fleet) => {
+      const input = { region: 'test', runner: 'a', memMib: 1024 }
+      expect(fleet.reserve({ ...input, sandboxes: ['s1', 's2', 's3'] })).toBe(2)
+      expect(fleet.reserve({ ...input, sandboxes: ['s1', 's2'] })).toBe(2)
+      expect(codeOf(() => fleet.reserve({ ...input, sandboxes: ['s3'] }))).toBe('capacity')
+      expect(codeOf(() => fleet.place({ ...need, sandbox: 's3' }))).toBe('capacity')
+      fleet.reservations.release('s2')
+      expect(fleet.reserve({ ...input, sandboxes: ['s3', 's4'] })).toBe(1)
+      expect(codeOf(() => fleet.reserve({ ...input, runner: 'b', sandboxes: ['s5'] }))).toBe('runner_disconnected')
+    }))
+
   test('forgets a promise once the runner reports the sandbox, and only that', () =>
     withFleet('reported', (fleet, clock) => {
       fleet.place({ ...need, sandbox: 's1' })

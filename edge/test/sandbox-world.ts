@@ -39,7 +39,16 @@ export class World {
     sandbox: newSandboxId(),
     account: newAccountId(),
     region: 'local',
-    spec: { image: 'python', vcpus: 1, mem_mib: 512, disk_mib: 100, idle_timeout: 60, env: { SECRET: 'x' } },
+    spec: {
+      image: 'python',
+      vcpus: 1,
+      mem_mib: 512,
+      disk_mib: 100,
+      idle_timeout: 60,
+      env: { SECRET: 'x' },
+      auto_resume: false,
+      on_idle: 'destroy',
+    },
   }
   readonly caller = { account: this.input.account, region: this.input.region }
   /** What happened outside, in order. */
@@ -54,6 +63,8 @@ export class World {
   create: (runner: string, generation: number) => Promise<CallOutcome<Created>> = async () => made
   destroy: (runner: string, generation: number) => Promise<CallOutcome<Usage>> = async () => ended
   update: () => Promise<CallOutcome<null>> = async () => ({ ok: true, value: null })
+  hibernate: () => Promise<CallOutcome<Usage>> = async () => ended
+  resume: () => Promise<CallOutcome<null>> = async () => ({ ok: true, value: null })
   #awake: object = {}
   life = this.wakeUp()
 
@@ -118,6 +129,14 @@ export class World {
         return this.destroy(id, generation)
       },
       update: async () => this.update(),
+      hibernate: async (_sandbox, generation) => {
+        this.events.push(`hibernate ${id} ${generation}`)
+        return this.hibernate()
+      },
+      resume: async (_sandbox, generation) => {
+        this.events.push(`resume ${id} ${generation}`)
+        return this.resume()
+      },
     })
     return {
       account: () => account,

@@ -1,6 +1,6 @@
 /**
  * A runner that does what a test tells it, speaking the real protocol over a real WebSocket of the front door. Unless told otherwise it
- * behaves: it makes and destroys sandboxes at once, and its guests answer 404.
+ * behaves: it does at once what it is asked, remembers nothing, and its guests answer 404.
  */
 
 import { acknowledged, type EdgeCall, edgeCall, type RunnerStatus } from '@portico/shared/control'
@@ -23,7 +23,15 @@ export const someUsage = {
   uptime_ms: 3_600_000,
 }
 
+export const snapshotSize = 4_321_000
+
 const encoder = new TextEncoder()
+
+/** A fork's answer in which every child came to be. */
+export function forkAnswer(children: readonly { sandbox: string }[]) {
+  const made = children.map(({ sandbox }) => ({ sandbox, create_ms: 5 }))
+  return { resolved_image: 'python', pause_ms: 12, children: made }
+}
 
 export interface Enrolled {
   readonly id: string
@@ -176,13 +184,25 @@ export class ScriptedRunner {
   #behave(asked: EdgeCall, stream: TunnelStream): void {
     switch (asked.op) {
       case 'sandbox.create':
+      case 'sandbox.restore':
         answer(stream, { resolved_image: asked.spec.image, create_ms: 7 })
         break
+      case 'sandbox.fork':
+        answer(stream, forkAnswer(asked.children))
+        break
+      case 'sandbox.snapshot':
+        answer(stream, { size_bytes: snapshotSize })
+        break
+      case 'sandbox.resume':
+        answer(stream, { resume_ms: 9 })
+        break
       case 'sandbox.update':
+      case 'snapshot.delete':
         answer(stream)
         break
       case 'sandbox.destroy':
       case 'sandbox.stats':
+      case 'sandbox.hibernate':
         answer(stream, { usage: someUsage })
         break
       case 'guest.request':

@@ -43,3 +43,20 @@ it('gives each holder a number of its own and gets everything back', () => {
     }),
   )
 })
+
+it('counts what a machine takes beyond its guest', () => {
+  const capacity = new Capacity({ slots: 4, memoryMib: 1000, overheadMib: 100 })
+  expect(() => capacity.reserve(901)).toThrow('it has too little free memory')
+  const place = capacity.reserve(400)
+  expect(capacity.freeMemoryMib).toBe(500)
+  place.release()
+  expect(capacity.freeMemoryMib).toBe(1000)
+})
+
+it('takes the place of a machine that runs already, whatever the limits are now, but no slot twice', () => {
+  const capacity = new Capacity({ slots: 2, memoryMib: 1000 })
+  const place = capacity.claim(7, 2000)
+  expect([place?.slot, capacity.claim(7, 1), capacity.freeSlots, capacity.freeMemoryMib]).toEqual([7, undefined, 1, 0])
+  place?.release()
+  expect([capacity.freeSlots, capacity.freeMemoryMib]).toEqual([2, 1000])
+})

@@ -11,29 +11,44 @@ export interface Reservation {
 }
 
 export class Capacity {
-  readonly #slots: boolean[]
+  readonly #slots: number
+  readonly #taken = new Set<number>()
   readonly #memoryMib: number
+  readonly #overheadMib: number
   #usedMib = 0
 
-  constructor(limits: { slots: number; memoryMib: number }) {
-    this.#slots = new Array<boolean>(limits.slots).fill(false)
-    this.#memoryMib = limits.memoryMib
+  /** `overheadMib` is what each machine takes beyond what its guest is given. */
+  constructor({ slots, memoryMib, overheadMib = 0 }: { slots: number; memoryMib: number; overheadMib?: number }) {
+    this.#slots = slots
+    this.#memoryMib = memoryMib
+    this.#overheadMib = overheadMib
   }
 
   get freeSlots(): number {
-    return this.#slots.filter((taken) => !taken).length
+    return Math.max(0, this.#slots - this.#taken.size)
   }
 
   get freeMemoryMib(): number {
-    return this.#memoryMib - this.#usedMib
+    return Math.max(0, this.#memoryMib - this.#usedMib)
   }
 
-  /** Takes a slot and memory, or throws `capacity` having taken neither. */
+  /** Takes a slot and the memory of one machine, or throws `capacity` having taken neither. */
   reserve(memoryMib: number): Reservation {
-    const slot = this.#slots.indexOf(false)
-    if (slot < 0) throw full('it has no free slot')
-    if (memoryMib > this.freeMemoryMib) throw full('it has too little free memory')
-    this.#slots[slot] = true
+    if (this.freeSlots === 0) throw full('it has no free slot')
+    if (memoryMib + this.#overheadMib > this.freeMemoryMib) throw full('it has too little free memory')
+    let slot = 0
+    while (this.#taken.has(slot)) slot++
+    return this.#take(slot, memoryMib)
+  }
+
+  /** Takes the place of a machine that already runs, even beyond the limits, which may have been lowered since; undefined if the slot is taken. */
+  claim(slot: number, memoryMib: number): Reservation | undefined {
+    return this.#taken.has(slot) ? undefined : this.#take(slot, memoryMib)
+  }
+
+  #take(slot: number, guestMib: number): Reservation {
+    const memoryMib = guestMib + this.#overheadMib
+    this.#taken.add(slot)
     this.#usedMib += memoryMib
     let held = true
     return {
@@ -41,7 +56,7 @@ export class Capacity {
       release: () => {
         if (!held) return
         held = false
-        this.#slots[slot] = false
+        this.#taken.delete(slot)
         this.#usedMib -= memoryMib
       },
     }

@@ -33,6 +33,11 @@ export const engineConfig = z.object({
    * QEMU has that user's rights inside its jail. Only for development without root.
    */
   vmUser: z.enum(['separate', 'same']).default('separate'),
+  /**
+   * Machines of each template in use that stand ready, paused and without an identity; 0 switches that off. One in 8 GiB of `memoryMib`, at most 2,
+   * unless said otherwise.
+   */
+  poolSize: z.int().min(0).max(64).optional(),
   logLevel: z.enum(logLevels).default('info'),
 })
 export type EngineConfig = Readonly<z.infer<typeof engineConfig>>
@@ -42,6 +47,11 @@ export const daemonConfig = engineConfig.extend({
   token: z.string().min(1),
 })
 export type DaemonConfig = Readonly<z.infer<typeof daemonConfig>>
+
+/** How many machines of a template stand ready. */
+export function poolSizeOf({ poolSize, memoryMib }: Pick<EngineConfig, 'poolSize' | 'memoryMib'>): number {
+  return poolSize ?? Math.min(2, Math.floor(memoryMib / 8192))
+}
 
 /** Variables that override the file. */
 const variables = {
@@ -55,6 +65,7 @@ const variables = {
   PORTICO_MEMORY_MIB: ['memoryMib', 'json'],
   PORTICO_VCPUS: ['vcpus', 'json'],
   PORTICO_VM_USER: ['vmUser', 'text'],
+  PORTICO_POOL_SIZE: ['poolSize', 'json'],
   PORTICO_LOG_LEVEL: ['logLevel', 'text'],
 } as const satisfies Record<string, readonly [keyof DaemonConfig, 'text' | 'json']>
 

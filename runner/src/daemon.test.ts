@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { FakeClock, systemClock } from '@portico/shared/clock'
 import { answers } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
@@ -6,9 +9,11 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { daemonConfig, parseConfig } from './config.ts'
 import { type Daemon, startDaemon } from './daemon.ts'
 import { silentLog } from './log.ts'
+import { machineOf } from './testing/sandboxes.ts'
 import { ScriptedEdge } from './tunnel/scripted-edge.ts'
 import { FakeDriver, type GuestBehaviour } from './vm/fake/index.ts'
 
+let folder: string
 let edge: ScriptedEdge
 let daemon: Daemon
 let driver: FakeDriver
@@ -18,19 +23,21 @@ const spec = { image: 'python:3.12', vcpus: 1, mem_mib: 256, disk_mib: 64, idle_
 
 beforeEach(async () => {
   behaviour = {}
+  folder = await mkdtemp(join(tmpdir(), 'portico-daemon-'))
   edge = await ScriptedEdge.start()
-  driver = new FakeDriver({ behaviour: () => behaviour })
+  driver = new FakeDriver({ behaviour: (_spec, how) => (how === 'boot' ? {} : behaviour) })
 })
 afterEach(async () => {
   await daemon.stop(AbortSignal.abort())
   await edge.close()
+  await rm(folder, { recursive: true, force: true })
 })
 
 async function start(clock = systemClock): Promise<void> {
   const config = parseConfig(daemonConfig, {
     edgeUrl: edge.url,
     token: 'secret',
-    stateDir: '/nowhere',
+    stateDir: folder,
     assets: '/nowhere/assets.json',
     imageAliases: { 'python:3.12': 'python', ruby: 'no-such-preset' },
     maxSandboxes: 4,
@@ -93,6 +100,48 @@ it('creates, uses, measures and destroys a sandbox for the edge', async () => {
   expect(driver.machines.size).toBe(0)
 })
 
+it('forks, keeps, restores, hibernates and resumes a sandbox for the edge', async () => {
+  await start()
+  await create('a')
+  const ask = async <Op extends keyof typeof answers>(op: Op, head: object) =>
+    (await call(edge.muxer, { op, ...head }, answers[op], { signal })).answer
+  expect(await ask('sandbox.fork', { ...target('a'), children: [target('b')] })).toEqual({
+    ok: true,
+    resolved_image: 'python',
+    pause_ms: expect.any(Number),
+    children: [{ sandbox: 'b', create_ms: expect.any(Number) }],
+  })
+  expect(await ask('sandbox.snapshot', { ...target('a'), snapshot: 's' })).toEqual({
+    ok: true,
+    size_bytes: expect.any(Number),
+  })
+  const restored = await ask('sandbox.restore', { ...target('c'), snapshot: 's', spec })
+  expect(restored).toEqual({ ok: true, resolved_image: 'python', create_ms: expect.any(Number) })
+  expect(await ask('sandbox.hibernate', target('a'))).toMatchObject({ ok: true, usage: { cpu_ms: 10 } })
+  await edge.until(() => JSON.stringify(edge.calls).includes('"sandbox":"a","generation":1,"state":"hibernated"'))
+  await expect(guest('a', 'POST', '/exec', Buffer.from('{}'))).rejects.toMatchObject({ code: 'sandbox_hibernated' })
+  expect(await ask('sandbox.resume', target('a'))).toEqual({ ok: true, resume_ms: expect.any(Number) })
+  expect(await ask('snapshot.delete', { snapshot: 's' })).toEqual({ ok: true })
+  const again = ask('sandbox.restore', { ...target('d'), snapshot: 's', spec })
+  await expect(again).rejects.toMatchObject({ code: 'snapshot_not_found' })
+})
+
+it('tells the edge of a sandbox that falls asleep and wakes by itself', async () => {
+  const clock = new FakeClock()
+  await start(clock)
+  const own = { ...spec, idle_timeout: 10, on_idle: 'hibernate', auto_resume: true }
+  await call(edge.muxer, { op: 'sandbox.create', ...target('a'), spec: own }, answers['sandbox.create'], { signal })
+  await clock.advance(10_000)
+  expect((await edge.called('sandbox.event'))[0]).toMatchObject({
+    sandbox: 'a',
+    state: 'hibernated',
+    usage: { cpu_ms: 10 },
+  })
+  const { stream } = await guest('a', 'POST', '/exec', Buffer.from('{"shell":"echo awake"}'))
+  expect(String(await read(stream))).toContain('awake')
+  expect((await edge.called('sandbox.event', 2))[1]).toMatchObject({ sandbox: 'a', state: 'running' })
+})
+
 it('carries large bodies both ways', async () => {
   await start()
   await create('a')
@@ -143,9 +192,12 @@ it('refuses a head that is not JSON and goes on', async () => {
 
 it('tells nothing of the host in an error', async () => {
   await start()
-  driver.start = () => Promise.reject(new Error(`ENOENT /var/lib/secret ${import.meta.filename}`))
+  driver.boot = () => Promise.reject(new Error(`ENOENT /var/lib/secret ${import.meta.filename}`))
   const error = await create('a').catch((thrown: AppError) => thrown)
-  expect(error).toMatchObject({ code: 'internal', message: 'cannot create the sandbox' })
+  expect(error).toMatchObject({
+    code: 'internal',
+    message: 'cannot create the sandbox: its template could not be made',
+  })
 })
 
 it('ends the request in the guest when the edge gives it up', async () => {
@@ -187,7 +239,7 @@ it('tells the edge of a sandbox that died, and repeats it over the next connecti
   }
   await start()
   await create('a')
-  driver.machine('a').die()
+  machineOf(driver, 'a').die()
   const events = await edge.called('sandbox.event', 2)
   expect(events[1]).toMatchObject({ sandbox: 'a', generation: 1, state: 'error', usage: { cpu_ms: 10 } })
   expect(events[1]).toEqual(events[0])

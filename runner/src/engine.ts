@@ -1,33 +1,45 @@
 /**
  * Everything of a runner but its tunnel: sandboxes on this host, by function call. The daemon puts the tunnel in front of it; tests and benchmarks
- * use it as it is. It chooses what runs the machines and owns all of it: `close()` leaves nothing on the host.
+ * use it as it is. It chooses what runs the machines and owns all of it: `close()` leaves nothing on the host but what is hibernated and saved. Where
+ * its process is killed, machines run on, and the next engine on the same state folder takes them over.
  */
 
+import { mkdir } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { type Clock, systemClock } from '@portico/shared/clock'
 import type { SandboxSpec } from '@portico/shared/control'
 import type { Usage } from '@portico/shared/usage'
 import { Capacity } from './capacity.ts'
-import { type EngineConfig, engineConfig, parseConfig } from './config.ts'
+import { type EngineConfig, engineConfig, parseConfig, poolSizeOf } from './config.ts'
 import type { GuestRequest, GuestResponse } from './guest/http.ts'
 import { createLog, type Logger, logged } from './log.ts'
+import { type StatePaths, statePaths } from './paths.ts'
+import { MachineSource } from './pool/source.ts'
 import { BootGate } from './sandbox/boot-gate.ts'
-import type { Created, StateChange } from './sandbox/driver.ts'
 import { type BootLimits, bootLimits } from './sandbox/phases.ts'
-import { type Listed, Registry } from './sandbox/registry.ts'
+import { type Child, type Forked, type Listed, Registry } from './sandbox/registry.ts'
+import type { Created, StateChange } from './sandbox/requests.ts'
+import { Snapshots } from './sandbox/snapshots.ts'
+import type { OnStep } from './sandbox/steps.ts'
+import { restart } from './startup/restart.ts'
+import { Templates } from './template/templates.ts'
 import type { Accelerator, VmDriver } from './vm/driver.ts'
 import { openQemu } from './vm/qemu/open.ts'
 
 export type { GuestRequest, GuestResponse } from './guest/http.ts'
-export type { Created, StateChange } from './sandbox/driver.ts'
+export type { Child, Forked } from './sandbox/registry.ts'
+export type { Created, StateChange } from './sandbox/requests.ts'
+export { engineSteps, forkSteps, hibernateSteps, resumeSteps, snapshotSteps } from './sandbox/steps.ts'
 
 /** What tests replace. */
 export interface EngineParts {
-  /** Runs the machines instead of QEMU; the state folder is then not touched. */
+  /** Runs the machines instead of QEMU; it is the caller's. */
   readonly driver?: VmDriver
   readonly clock?: Clock
   readonly log?: Logger
   readonly limits?: BootLimits
+  /** Called at each of `engineSteps`; what it waits for, the step waits for. */
+  readonly onStep?: OnStep
 }
 
 /** What a runner can still take. */
@@ -50,12 +62,24 @@ export interface Engine {
   /** Frees a sandbox; repeated: the same final usage. */
   destroy(id: string, generation: number): Promise<Usage>
   stats(id: string, generation: number): Promise<Usage>
+  /** Children in the sandbox's state of this moment, while it runs on. Repeated with the same children: the same answer. */
+  fork(id: string, generation: number, children: readonly Child[]): Promise<Forked>
+  /** Keeps the sandbox's state of this moment, while it runs on, until it is deleted. Repeated: the same answer. */
+  snapshot(id: string, generation: number, snapshot: string): Promise<{ sizeBytes: number }>
+  /** A sandbox in the state of a snapshot, whose machine `spec` must be. Repeated with the same id and generation: the same answer. */
+  restore(id: string, generation: number, snapshot: string, spec: SandboxSpec): Promise<Created>
+  /** Repeating it does nothing. */
+  deleteSnapshot(snapshot: string): Promise<void>
+  /** Keeps the sandbox on disk and frees its machine; resolves with its usage so far. Repeating it does nothing. */
+  hibernate(id: string, generation: number): Promise<Usage>
+  /** Lets a hibernated sandbox go on. Repeating it does nothing. */
+  resume(id: string, generation: number): Promise<{ resumeMs: number }>
   status(): EngineStatus
   /** Calls `listener` at every change of a sandbox's state; the answer ends that. */
   onChange(listener: (change: StateChange) => void): () => void
   /** From now on nothing is created. */
   drain(): void
-  /** Destroys all sandboxes and gives everything back. Safe to repeat. */
+  /** Destroys all sandboxes that are not hibernated and gives everything back. Safe to repeat. */
   close(): Promise<void>
 }
 
@@ -64,7 +88,14 @@ export async function openEngine(config: object, parts: EngineParts = {}): Promi
   const checked = parseConfig(engineConfig, config)
   const log = parts.log ?? createLog(checked.logLevel)
   const opened = parts.driver ? { driver: parts.driver, close: async () => undefined } : await openQemu(checked, log)
-  return new HostEngine(checked, parts, opened, log)
+  const engine = new HostEngine(checked, parts, opened, log)
+  try {
+    await engine.open()
+    return engine
+  } catch (error) {
+    await engine.close()
+    throw error
+  }
 }
 
 class HostEngine implements Engine {
@@ -73,6 +104,8 @@ class HostEngine implements Engine {
   readonly #closeDriver: () => Promise<void>
   readonly #log: Logger
   readonly #capacity: Capacity
+  readonly #paths: StatePaths
+  readonly #source: MachineSource
   readonly #registry: Registry
   readonly #listeners = new Set<(change: StateChange) => void>()
   #closing: Promise<void> | undefined
@@ -87,18 +120,33 @@ class HostEngine implements Engine {
     this.#driver = opened.driver
     this.#closeDriver = async () => void (await opened.close())
     this.#log = log
-    this.#capacity = new Capacity({ slots: config.maxSandboxes, memoryMib: config.memoryMib })
+    const { maxSandboxes: slots, memoryMib } = config
+    this.#capacity = new Capacity({ slots, memoryMib, overheadMib: opened.driver.overheadMib })
+    this.#paths = statePaths(config.stateDir)
+    const { driver } = opened
+    const { clock = systemClock, limits = bootLimits, onStep } = parts
+    const context = { driver, gate: new BootGate(availableParallelism()), clock, limits, log }
+    const templates = new Templates({ context, paths: this.#paths })
+    const capacity = this.#capacity
+    this.#source = new MachineSource({ context, capacity, templates, poolSize: poolSizeOf(config), clock, log })
     this.#registry = new Registry({
-      context: {
-        driver: opened.driver,
-        gate: new BootGate(availableParallelism()),
-        clock: parts.clock ?? systemClock,
-        limits: parts.limits ?? bootLimits,
-        log,
-      },
-      capacity: this.#capacity,
+      context: { ...context, source: this.#source, paths: this.#paths, onStep },
+      snapshots: new Snapshots({ paths: this.#paths, versions: driver.versions, onStep }),
       imageAliases: config.imageAliases,
       onChange: (change) => this.#changed(change),
+    })
+  }
+
+  /** Takes over what an earlier engine left in the state folder. */
+  async open(): Promise<void> {
+    const { sandboxes, snapshots } = this.#paths
+    for (const folder of [sandboxes, snapshots]) await mkdir(folder, { recursive: true, mode: 0o700 })
+    await restart({
+      driver: this.#driver,
+      paths: this.#paths,
+      capacity: this.#capacity,
+      log: this.#log,
+      adopt: (record, origin) => this.#registry.adopt(record, origin),
     })
   }
 
@@ -124,13 +172,49 @@ class HostEngine implements Engine {
     return await this.#registry.stats(id, generation)
   }
 
+  async fork(id: string, generation: number, children: readonly Child[]): Promise<Forked> {
+    const facts: Record<string, unknown> = { sandbox: id, generation, children: children.length }
+    return await logged(this.#log, 'sandbox.fork', facts, async () => {
+      const forked = await this.#registry.fork(id, generation, children)
+      facts.pause_ms = forked.pauseMs
+      facts.failed = forked.children.filter(({ error }) => error).length
+      return forked
+    })
+  }
+
+  async snapshot(id: string, generation: number, snapshot: string): Promise<{ sizeBytes: number }> {
+    const facts = { sandbox: id, generation, snapshot }
+    return await logged(this.#log, 'sandbox.snapshot', facts, () => this.#registry.snapshot(id, generation, snapshot))
+  }
+
+  async restore(id: string, generation: number, snapshot: string, spec: SandboxSpec): Promise<Created> {
+    const facts = { sandbox: id, generation, snapshot }
+    return await logged(this.#log, 'sandbox.restore', facts, () =>
+      this.#registry.restore(id, generation, snapshot, spec),
+    )
+  }
+
+  async deleteSnapshot(snapshot: string): Promise<void> {
+    await logged(this.#log, 'snapshot.delete', { snapshot }, () => this.#registry.deleteSnapshot(snapshot))
+  }
+
+  async hibernate(id: string, generation: number): Promise<Usage> {
+    const facts = { sandbox: id, generation }
+    return await logged(this.#log, 'sandbox.hibernate', facts, () => this.#registry.hibernate(id, generation))
+  }
+
+  async resume(id: string, generation: number): Promise<{ resumeMs: number }> {
+    const facts = { sandbox: id, generation }
+    return await logged(this.#log, 'sandbox.resume', facts, () => this.#registry.resume(id, generation))
+  }
+
   status(): EngineStatus {
     return {
       accelerator: this.#driver.accelerator,
       draining: this.#registry.draining,
       vcpus: this.#config.vcpus,
-      freeMemoryMib: this.#capacity.freeMemoryMib,
-      freeSlots: this.#capacity.freeSlots,
+      freeMemoryMib: this.#source.freeMemoryMib,
+      freeSlots: this.#source.freeSlots,
       images: [...this.#driver.images.keys(), ...this.#aliases()],
       sandboxes: this.#registry.list(),
     }
@@ -143,11 +227,22 @@ class HostEngine implements Engine {
 
   drain(): void {
     this.#registry.drain()
+    void this.#source.drain()
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#registry.destroyAll('drain').then(this.#closeDriver)
+    this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.drain()
+    try {
+      await this.#registry.destroyAll('drain')
+      await this.#source.close()
+    } finally {
+      await this.#closeDriver()
+    }
   }
 
   /** Names that lead to an image which is there. */

@@ -2,22 +2,33 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { SandboxSpec } from '@portico/shared/control'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Engine, openEngine, type StateChange } from './engine.ts'
 import { statePaths } from './paths.ts'
 import { killProcess } from './process/kill.ts'
+import { sandboxRecord } from './sandbox/record.ts'
 import { assetsFile, type TestFolder, testFolder } from './testing/host.ts'
 import { readState } from './vm/state-file.ts'
 
 const signal = new AbortController().signal
-const spec = { image: 'python', vcpus: 1, mem_mib: 256, disk_mib: 512, idle_timeout: 0, env: { GREETING: 'hello' } }
+const spec: SandboxSpec = {
+  image: 'python',
+  vcpus: 1,
+  mem_mib: 256,
+  disk_mib: 512,
+  idle_timeout: 0,
+  env: { GREETING: 'hello' },
+  auto_resume: false,
+  on_idle: 'destroy',
+}
 
 let folder: TestFolder
 let engine: Engine
 const changes: StateChange[] = []
 
 async function open(): Promise<Engine> {
-  const opened = await openEngine({ stateDir: folder.stateDir, assets: assetsFile, logLevel: 'silent' })
+  const opened = await openEngine({ stateDir: folder.stateDir, assets: assetsFile, logLevel: 'silent', poolSize: 0 })
   opened.onChange((change) => changes.push(change))
   return opened
 }
@@ -44,7 +55,10 @@ async function exec(id: string, shell: string) {
 }
 
 async function crash(id: string): Promise<void> {
-  const state = await readState(statePaths(folder.stateDir).vm(id).state)
+  const paths = statePaths(folder.stateDir)
+  const record = sandboxRecord.parse(JSON.parse(await readFile(paths.sandbox(id).record, 'utf8')))
+  if (record.state !== 'running') throw new Error('it does not run')
+  const state = await readState(paths.vm(record.machine.id).state)
   if (state) await killProcess(state.qemu, { limitMs: 5000, signal })
 }
 
@@ -122,24 +136,60 @@ it('destroys what is left when it is closed', async () => {
   expect(engine.status().sandboxes).toEqual([])
 })
 
-it('clears what a runner that was killed left behind', async () => {
+it('takes over what a runner that was killed left running', async () => {
   const other = await testFolder()
+  const id = 'runffffffffffffffffffffffffff'
   const script = join(import.meta.dirname, 'testing', 'abandoned-runner.ts')
-  const args = ['--conditions', 'portico-source', script, other.stateDir, assetsFile, 'runffffffffffffffffffffffffff']
+  const args = ['--conditions', 'portico-source', script, other.stateDir, assetsFile, id]
   const abandoned = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const before = engine
   try {
     await once(abandoned.stdout, 'data')
     abandoned.kill('SIGKILL')
     await once(abandoned, 'exit')
     expect((await other.leftovers()).length).toBeGreaterThan(1)
-    const next = await openEngine({ stateDir: other.stateDir, assets: assetsFile, logLevel: 'silent' })
+    engine = await openEngine({ stateDir: other.stateDir, assets: assetsFile, logLevel: 'silent', poolSize: 0 })
+    expect(engine.status().sandboxes).toEqual([{ sandbox: id, generation: 1, state: 'running' }])
+    expect((await exec(id, 'hostname')).stdout).toBe('runffffffff\n')
+    await engine.close()
     expect(await other.leftovers()).toEqual([])
-    await next.close()
   } finally {
+    engine = before
     abandoned.kill('SIGKILL')
     await other.remove()
   }
 })
+
+it('forks, keeps and wakes a sandbox with its files and what runs in it', async () => {
+  const [parent, child, restored] = ['g', 'h', 'i'].map((letter) => `run${letter.repeat(26)}`) as [
+    string,
+    string,
+    string,
+  ]
+  await engine.create(parent, 1, spec)
+  await exec(parent, 'echo then > /root/f; sleep 1000 >/dev/null 2>&1 & echo $! > /root/pid')
+  const { children } = await engine.fork(parent, 1, [{ sandbox: child, generation: 1 }])
+  expect(children).toEqual([{ sandbox: child, createMs: expect.any(Number) }])
+  expect((await engine.snapshot(parent, 1, 'snapx')).sizeBytes).toBeGreaterThan(0)
+  const slow = exec(parent, 'for i in 1 2 3; do echo $i; sleep 1; done')
+  await exec(parent, 'echo later > /root/f')
+  await engine.hibernate(parent, 1)
+  await expect(exec(parent, 'true')).rejects.toMatchObject({ code: 'sandbox_hibernated' })
+  await engine.resume(parent, 1)
+  expect((await slow).stdout).toBe('1\n2\n3\n')
+  await engine.restore(restored, 1, 'snapx', spec)
+  const look = 'cat /root/f; kill -0 $(cat /root/pid) && echo runs; cat /proc/sys/kernel/random/uuid'
+  const seen = await Promise.all([parent, child, restored].map(async (id) => (await exec(id, look)).stdout.split('\n')))
+  expect(seen.map(([file, runs]) => [file, runs])).toEqual([
+    ['later', 'runs'],
+    ['then', 'runs'],
+    ['then', 'runs'],
+  ])
+  expect(new Set(seen.map(([, , random]) => random)).size).toBe(3)
+  await Promise.all([parent, child, restored].map((id) => engine.destroy(id, 1)))
+  await engine.deleteSnapshot('snapx')
+  expect(await folder.leftovers()).toEqual([])
+}, 60_000)
 
 it('creates and destroys again and again without leaving anything', async () => {
   for (let round = 0; round < 3; round++) {

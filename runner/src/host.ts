@@ -37,3 +37,15 @@ export function firstUid(instance: string): number {
 }
 
 const uidFloor = 0x70000000
+
+/** The processor as guests see it: the host's own under KVM, the same everywhere under emulation. */
+export async function guestCpu(accelerator: 'kvm' | 'tcg', model: string): Promise<string> {
+  if (accelerator === 'tcg') return model
+  const cpuinfo = await readFile('/proc/cpuinfo', 'utf8')
+  const fields = ['model name', 'stepping', 'flags'].map((name) => fieldOf(cpuinfo, name))
+  return `${model} ${fields[0]} ${createHash('sha256').update(fields.join('\n')).digest('hex').slice(0, 16)}`
+}
+
+function fieldOf(cpuinfo: string, name: string): string {
+  return new RegExp(`^${name}\\s*:\\s*(.*)$`, 'm').exec(cpuinfo)?.[1] ?? ''
+}

@@ -5,6 +5,7 @@ const options: JailOptions = {
   vmmRoot: '/vmm',
   vm: '/state/vms/x/vm',
   readOnly: { '/run/kernel': '/cache/vmlinuz', '/run/image': '/cache/python.erofs' },
+  writable: { '/run/memory': '/state/vms/x/base' },
   uid: 4711,
   infoDescriptor: 3,
 }
@@ -33,6 +34,7 @@ it('prints the whole jail', () => {
     --bind /state/vms/x/vm /run/vm
     --ro-bind /cache/vmlinuz /run/kernel
     --ro-bind /cache/python.erofs /run/image
+    --bind /state/vms/x/base /run/memory
     --remount-ro /run
     --chdir /
     --cap-drop ALL

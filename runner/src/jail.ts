@@ -15,6 +15,8 @@ export interface JailOptions {
   readonly vm: string
   /** Host files by the name that they have inside. */
   readonly readOnly: Readonly<Record<string, string>>
+  /** Host files that it may write, likewise. */
+  readonly writable?: Readonly<Record<string, string>>
   /** User and group number to run as; undefined keeps the runner's. */
   readonly uid: number | undefined
   /** Descriptor on which the process number is reported. */
@@ -33,6 +35,7 @@ export function jailArguments(options: JailOptions, command: readonly string[]):
     ...['--ro-bind', options.vmmRoot, '/', '--dev', '/dev', '--tmpfs', jailPaths.mounts, '--dir', jailPaths.vm],
     ...['--bind', options.vm, jailPaths.vm],
     ...Object.entries(options.readOnly).flatMap(([inside, file]) => ['--ro-bind', file, inside]),
+    ...Object.entries(options.writable ?? {}).flatMap(([inside, file]) => ['--bind', file, inside]),
     ...['--remount-ro', jailPaths.mounts, '--chdir', '/', '--cap-drop', 'ALL'],
     ...(options.uid === undefined ? [] : switchUser(options.uid)),
     ...command,

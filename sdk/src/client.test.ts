@@ -87,8 +87,12 @@ describe('create', () => {
       memMiB: 256,
       diskMiB: 4096,
       timeoutSec: 300,
+      autoResume: false,
+      onIdle: 'destroy',
       createMs: 12,
       createdAt: expect.any(Date),
+      forkedFrom: undefined,
+      restoredFrom: undefined,
     })
   })
 
@@ -96,6 +100,13 @@ describe('create', () => {
     const slip = { image: 'python', networkProfil: 'locked-down' }
     await expect(portico.create(slip)).rejects.toThrow(/networkProfil/)
     expect(wire.requests).toEqual([])
+  })
+
+  it('says what happens when nobody uses the sandbox, and what wakes it', async () => {
+    const sandbox = await portico.create({ autoResume: true, onIdle: 'hibernate' })
+    const body: unknown = JSON.parse(wire.requests[0]?.body.toString() ?? '')
+    expect(body).toEqual({ auto_resume: true, on_idle: 'hibernate' })
+    expect(sandbox).toMatchObject({ autoResume: true, onIdle: 'hibernate' })
   })
 
   it('passes a network policy on for the platform to judge', async () => {

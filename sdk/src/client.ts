@@ -1,13 +1,14 @@
-/** The client of one platform with one key: finds both, makes sandboxes and finds them again. */
+/** The client of one platform with one key: finds both, makes sandboxes, finds them again, and keeps their snapshots. */
 
-import { imageList, runList, runRecord } from '@portico/shared/api'
-import { abortable } from '@portico/shared/dispose'
-import { CallScope } from './call-scope.ts'
-import { AuthenticationError, NotFoundError, ValidationError } from './errors.ts'
-import { createMs, shortMs } from './limits.ts'
+import { imageList, type RunRecord, runList, runRecord, snapshotList } from '@portico/shared/api'
+import { type Creation, Creations } from './creations.ts'
+import { AuthenticationError, NotFoundError } from './errors.ts'
+import { createMs, saveMs, shortMs } from './limits.ts'
+import { type CreateOptions, createBody, invalid, type RestoreOptions, restoreBody } from './options.ts'
 import { environment } from './platform.ts'
 import { sandboxInfo } from './records.ts'
 import { type CallOptions, destroy, Sandbox } from './sandbox.ts'
+import { deleteSnapshot, type SnapshotInfo, snapshotInfo } from './snapshots.ts'
 import { Transport } from './transport.ts'
 
 /** Where the platform is and who calls. */
@@ -20,31 +21,15 @@ export interface PorticoOptions {
   readonly fetch?: typeof fetch | undefined
 }
 
-/** What to create. The platform fills in what is left out. */
-export interface CreateOptions extends CallOptions {
-  /** Such as `python` or `node:22-slim`. */
-  readonly image?: string | undefined
-  readonly vcpus?: number | undefined
-  readonly memMiB?: number | undefined
-  readonly diskMiB?: number | undefined
-  /** Seconds without activity after which the sandbox is destroyed; 0 is never. */
-  readonly timeoutSec?: number | undefined
-  /** Variables of every command in it. */
-  readonly env?: Readonly<Record<string, string>> | undefined
-  /** What the sandbox may reach. The platform refuses a policy that it cannot keep. */
-  readonly network?: { readonly allow?: readonly string[]; readonly deny?: readonly string[] } | undefined
-  readonly networkProfile?: string | undefined
-}
-
 export class Portico {
   readonly #transport: Transport
-  /** Sandboxes whose creation nobody waits for any more: they are destroyed as soon as they exist. */
-  readonly #unwanted = new Set<Promise<void>>()
+  readonly #creations: Creations
 
   constructor(options: PorticoOptions = {}) {
     const baseUrl = platformUrl(options.baseUrl ?? environment('PORTICO_URL'))
     const apiKey = usableKey(options.apiKey ?? environment('PORTICO_API_KEY'))
     this.#transport = new Transport({ baseUrl, apiKey, fetch: options.fetch })
+    this.#creations = new Creations(this.#transport)
   }
 
   /** The platform's address, without a slash at its end. */
@@ -53,23 +38,20 @@ export class Portico {
   }
 
   /**
-   * Boots a sandbox and waits until it runs. Never repeated by itself. If the signal ends the call, what comes of it is destroyed in the background;
+   * Makes a sandbox and waits until it runs. Never repeated by itself. If the signal ends the call, what comes of it is destroyed in the background;
    * `close()` waits for that.
    */
   async create(options: CreateOptions = {}): Promise<Sandbox> {
     const { signal, ...spec } = options
     const json = createBody(spec)
-    const scope = new CallScope('create a sandbox', signal, this.#transport.closed)
-    try {
-      scope.signal.throwIfAborted()
-      const call = { method: 'POST', path: '/v1/runs', doing: 'create a sandbox', limitMs: createMs } as const
-      const creating = this.#transport.json({ ...call, json, detached: true }, runRecord)
-      const waiting = abortable(creating, scope.signal)
-      scope.signal.addEventListener('abort', () => this.#discard(creating, waiting))
-      return new Sandbox(this.#transport, sandboxInfo(await waiting))
-    } finally {
-      scope.end()
-    }
+    return await this.#make({ path: '/v1/runs', doing: 'create a sandbox', limitMs: createMs, json, signal })
+  }
+
+  /** Makes a sandbox that goes on from a snapshot, however often. The sandbox that the snapshot was taken of need not exist any more. Otherwise as `create`. */
+  async restore(snapshotId: string, options: RestoreOptions = {}): Promise<Sandbox> {
+    const { signal, ...spec } = options
+    const json = restoreBody(snapshotId, spec)
+    return await this.#make({ path: '/v1/runs/restore', doing: 'restore the snapshot', limitMs: saveMs, json, signal })
   }
 
   /** The sandbox with this id, or null if there is none (any more). */
@@ -78,7 +60,7 @@ export class Portico {
     const call = { method: 'GET', path: `/v1/runs/${id}`, doing: 'look up the sandbox', limitMs: shortMs } as const
     try {
       const record = await this.#transport.json({ ...call, repeatable: true, signal: options.signal }, runRecord)
-      return new Sandbox(this.#transport, sandboxInfo(record))
+      return this.#sandbox(record)
     } catch (error) {
       if (error instanceof NotFoundError) return null
       throw error
@@ -89,7 +71,22 @@ export class Portico {
   async list(options: CallOptions = {}): Promise<Sandbox[]> {
     const call = { method: 'GET', path: '/v1/runs', doing: 'list the sandboxes', limitMs: shortMs } as const
     const { runs } = await this.#transport.json({ ...call, repeatable: true, signal: options.signal }, runList)
-    return runs.map((record) => new Sandbox(this.#transport, sandboxInfo(record)))
+    return runs.map((record) => this.#sandbox(record))
+  }
+
+  /** The snapshots that exist, newest first. */
+  async snapshots(options: CallOptions = {}): Promise<SnapshotInfo[]> {
+    const call = { method: 'GET', path: '/v1/snapshots', doing: 'list the snapshots', limitMs: shortMs } as const
+    const { snapshots } = await this.#transport.json(
+      { ...call, repeatable: true, signal: options.signal },
+      snapshotList,
+    )
+    return snapshots.map((record) => snapshotInfo(record.id, record))
+  }
+
+  /** Deletes a snapshot. Sandboxes that were restored from it stay. A NotFoundError says that it was gone already. */
+  async deleteSnapshot(id: string, options: CallOptions = {}): Promise<void> {
+    await deleteSnapshot(this.#transport, id, options.signal)
   }
 
   /** The names of the images that the key's region can boot now. */
@@ -99,10 +96,10 @@ export class Portico {
     return images
   }
 
-  /** Ends the calls under way and refuses new ones. Sandboxes stay, except those whose creation was ended: their destruction is waited for. */
+  /** Ends the calls under way and refuses new ones. Sandboxes stay; what came of creations that were ended is waited for until it is undone. */
   async close(): Promise<void> {
     this.#transport.close()
-    await Promise.all(this.#unwanted)
+    await this.#creations.settled()
   }
 
   /** `await using` closes the client at the end of the block. */
@@ -110,43 +107,14 @@ export class Portico {
     await this.close()
   }
 
-  /** Once nobody waits for a creation any more, destroys what comes of it. */
-  #discard(creating: Promise<{ id: string }>, waiting: Promise<unknown>): void {
-    const gone = waiting
-      .catch(async () => await destroy(this.#transport, (await creating).id, undefined, true))
-      // Nobody is left to tell. A sandbox that this could not destroy ends by its own timeout.
-      .then(
-        () => undefined,
-        () => undefined,
-      )
-      .finally(() => this.#unwanted.delete(gone))
-    this.#unwanted.add(gone)
+  async #make(call: Omit<Creation, 'method'>): Promise<Sandbox> {
+    const undo = ({ id }: RunRecord) => destroy(this.#transport, id, undefined, true)
+    return this.#sandbox(await this.#creations.make({ ...call, method: 'POST' }, runRecord, undo))
   }
-}
 
-/** The options that the wire knows, by their name there. */
-const wireNames = {
-  image: 'image',
-  vcpus: 'vcpus',
-  memMiB: 'mem_mib',
-  diskMiB: 'disk_mib',
-  timeoutSec: 'timeout',
-  env: 'env',
-  network: 'network',
-  networkProfile: 'network_profile',
-} as const satisfies Record<keyof Omit<CreateOptions, 'signal'>, string>
-
-/** Refuses options it does not know: a policy with a slip in its name may not be dropped in silence. */
-function createBody(spec: Omit<CreateOptions, 'signal'>): Record<string, unknown> {
-  const body: Record<string, unknown> = {}
-  for (const [name, value] of Object.entries(spec)) {
-    if (!Object.hasOwn(wireNames, name)) {
-      const hint = `Options are ${Object.keys(wireNames).join(', ')} and signal.`
-      throw invalid(`cannot create a sandbox: there is no option ${name}`, hint)
-    }
-    body[wireNames[name as keyof typeof wireNames]] = value
+  #sandbox(record: RunRecord): Sandbox {
+    return new Sandbox(this.#transport, this.#creations, sandboxInfo(record))
   }
-  return body
 }
 
 function platformUrl(text: string | undefined): string {
@@ -170,8 +138,4 @@ function usableKey(text: string | undefined): string {
     retryable: false,
     hint: 'Set PORTICO_API_KEY, or pass apiKey to Portico.',
   })
-}
-
-function invalid(message: string, hint: string): ValidationError {
-  return new ValidationError({ code: 'invalid_request', message, status: 0, retryable: false, hint })
 }

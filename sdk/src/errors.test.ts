@@ -29,8 +29,15 @@ const families: Record<string, readonly ErrorCode[]> = {
     'payload_too_large',
   ],
   AuthenticationError: ['unauthorized', 'forbidden'],
-  NotFoundError: ['not_found', 'sandbox_not_found', 'file_not_found'],
-  ConflictError: ['conflict', 'sandbox_not_running', 'is_directory', 'not_directory'],
+  NotFoundError: ['not_found', 'sandbox_not_found', 'file_not_found', 'snapshot_not_found'],
+  ConflictError: [
+    'conflict',
+    'sandbox_not_running',
+    'sandbox_hibernated',
+    'snapshot_incompatible',
+    'is_directory',
+    'not_directory',
+  ],
   CapacityError: ['capacity', 'no_space'],
   UnavailableError: [
     'boot_failed',

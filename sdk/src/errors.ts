@@ -43,7 +43,7 @@ export class PorticoError extends Error {
   }
 }
 
-/** The sandbox, file or route does not exist (any more), or belongs to another account. */
+/** The sandbox, snapshot, file or route does not exist (any more), or belongs to another account. */
 export class NotFoundError extends PorticoError {
   override readonly name = 'NotFoundError'
 }
@@ -58,7 +58,7 @@ export class ValidationError extends PorticoError {
   override readonly name = 'ValidationError'
 }
 
-/** The call does not fit the present state: a sandbox that does not run, a directory where a file is due. */
+/** The call does not fit the present state: a sandbox that does not run or is hibernated, a directory where a file is due. */
 export class ConflictError extends PorticoError {
   override readonly name = 'ConflictError'
 }
@@ -91,8 +91,11 @@ const families = {
   not_found: NotFoundError,
   sandbox_not_found: NotFoundError,
   file_not_found: NotFoundError,
+  snapshot_not_found: NotFoundError,
   conflict: ConflictError,
   sandbox_not_running: ConflictError,
+  sandbox_hibernated: ConflictError,
+  snapshot_incompatible: ConflictError,
   is_directory: ConflictError,
   not_directory: ConflictError,
   capacity: CapacityError,
@@ -108,6 +111,7 @@ const families = {
   deadline: TimeoutError,
   internal: PorticoError,
   sandbox_failed: PorticoError,
+  snapshot_damaged: PorticoError,
   guest_error: PorticoError,
   permission_denied: PorticoError,
   cancelled: PorticoError,

@@ -13,6 +13,12 @@ export async function refused(response: Response, doing: string): Promise<Portic
   return makeError({ code, message: error, status: response.status, retryable, hint, requestId: request_id })
 }
 
+/** An error that an answer tells of beside what went well. */
+export function reported(code: string, message: string): PorticoError {
+  const known = isErrorCode(code) ? describe(code) : { status: 0, retryable: false }
+  return makeError({ code, message, ...known })
+}
+
 /** The error of an answer that this SDK cannot read. */
 export function unreadable(response: Response, doing: string, why: string, cause?: unknown): PorticoError {
   return makeError({

@@ -1,6 +1,6 @@
 /** `@portico/sdk`: run code that you did not write, each piece in a microVM of its own. */
 
-export { type CreateOptions, Portico, type PorticoOptions } from './client.ts'
+export { Portico, type PorticoOptions } from './client.ts'
 export {
   AuthenticationError,
   CapacityError,
@@ -15,5 +15,7 @@ export {
 } from './errors.ts'
 export type { ExecOptions, ExecResult } from './exec.ts'
 export type { FileContent, FileEntry, FileOptions, SandboxFiles, WriteOptions, WrittenFile } from './files.ts'
-export type { SandboxInfo, SandboxStatus, SandboxUsage } from './records.ts'
-export type { CallOptions, Sandbox } from './sandbox.ts'
+export type { CreateOptions, RestoreOptions } from './options.ts'
+export type { OnIdle, SandboxInfo, SandboxStatus, SandboxUsage } from './records.ts'
+export type { CallOptions, ForkResult, Sandbox } from './sandbox.ts'
+export type { SnapshotInfo } from './snapshots.ts'

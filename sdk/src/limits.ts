@@ -6,6 +6,9 @@ export const shortMs = 60_000
 /** A boot: seconds as a rule, longer where a busy host emulates the machine. */
 export const createMs = 180_000
 
+/** Saving a machine or waking a saved one: milliseconds as a rule, longer where much memory goes through a busy disk. */
+export const saveMs = 180_000
+
 /** What a command's own timeout is given on top: the platform itself answers within 30 s of it. */
 export const execGraceMs = 45_000
 

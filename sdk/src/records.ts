@@ -1,9 +1,12 @@
 /** What the API says of sandboxes, in the SDK's spelling. The wire writes `mem_mib`; here it is `memMiB`, and times are dates. */
 
-import type { DestroyResponse, RunRecord } from '@portico/shared/api'
+import type { RunRecord, UsageResponse } from '@portico/shared/api'
 
-/** `creating`, `running` and `error` are states of a sandbox that exists; a newer platform may know more. */
-export type SandboxStatus = 'creating' | 'running' | 'hibernated' | 'destroyed' | 'error'
+/** All but `destroyed` are states of a sandbox that exists. */
+export type SandboxStatus = 'creating' | 'running' | 'hibernating' | 'hibernated' | 'resuming' | 'destroyed' | 'error'
+
+/** What happens to a sandbox without activity once its timeout has passed. */
+export type OnIdle = 'destroy' | 'hibernate'
 
 /** A sandbox as the platform's record shows it. */
 export interface SandboxInfo {
@@ -19,19 +22,28 @@ export interface SandboxInfo {
   readonly vcpus: number
   readonly memMiB: number
   readonly diskMiB: number
-  /** Seconds without activity after which it is destroyed; 0 is never. */
+  /** Seconds without activity after which `onIdle` happens; 0 is never. */
   readonly timeoutSec: number
+  /** Any use of it wakes it when it is hibernated. */
+  readonly autoResume: boolean
+  readonly onIdle: OnIdle
   /** How long its creation took, measured where it runs. */
   readonly createMs: number
   readonly createdAt: Date
+  /** The sandbox that it is a fork of. */
+  readonly forkedFrom: string | undefined
+  /** The snapshot that it was restored from. */
+  readonly restoredFrom: string | undefined
 }
 
-/** What a sandbox used from when it was ready until it was destroyed, and what that costs. */
+/** What a sandbox has used since it was ready, and what that costs. */
 export interface SandboxUsage {
   readonly cpuMs: number
   readonly memPeakBytes: number
+  /** Memory of its runner that it takes now: its own, and its share of what it shares with others. */
   readonly memCurrentBytes: number
   readonly diskUsedBytes: number
+  /** Without the time that it was hibernated, which costs nothing. */
   readonly uptimeMs: number
   readonly costCents: number
 }
@@ -49,13 +61,17 @@ export function sandboxInfo(record: RunRecord): SandboxInfo {
     memMiB: record.mem_mib,
     diskMiB: record.disk_mib,
     timeoutSec: record.timeout,
+    autoResume: record.auto_resume,
+    onIdle: record.on_idle,
     createMs: record.create_ms,
     createdAt: new Date(record.created_at),
+    forkedFrom: record.forked_from,
+    restoredFrom: record.restored_from,
   }
 }
 
 /** @internal */
-export function sandboxUsage(record: DestroyResponse): SandboxUsage {
+export function sandboxUsage(record: UsageResponse): SandboxUsage {
   return {
     cpuMs: record.cpu_ms,
     memPeakBytes: record.mem_peak_bytes,

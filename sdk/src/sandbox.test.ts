@@ -115,6 +115,20 @@ describe('the record', () => {
   })
 })
 
+describe('usage', () => {
+  it('answers with what was used until now', async () => {
+    expect(await sandbox.usage()).toEqual({
+      cpuMs: 40,
+      memPeakBytes: 50_000_000,
+      memCurrentBytes: 40_000_000,
+      diskUsedBytes: 1_000_000,
+      uptimeMs: 1500,
+      costCents: 0.0016,
+    })
+    expect(wire.count(`GET /v1/runs/${sandbox.id}/usage`)).toBe(1)
+  })
+})
+
 describe('destroy', () => {
   it('answers with what was used', async () => {
     expect(await sandbox.destroy()).toEqual({
@@ -167,6 +181,8 @@ describe('a signal', () => {
   const calls: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
     'GET /v1/runs': (signal) => portico.list({ signal }),
     'GET /v1/images': (signal) => portico.images({ signal }),
+    'GET /v1/snapshots': (signal) => portico.snapshots({ signal }),
+    'DELETE /v1/snapshots/*': (signal) => portico.deleteSnapshot('snapaaaa', { signal }),
     'GET /v1/runs/*': (signal) => sandbox.info({ signal }),
     'PATCH /v1/runs/*': (signal) => sandbox.setTimeout(1, { signal }),
     'DELETE /v1/runs/*': (signal) => sandbox.destroy({ signal }),

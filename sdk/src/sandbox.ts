@@ -1,17 +1,37 @@
 /** The handle of one sandbox. Its fields are the record as it was last seen through this handle; `info()` looks again. */
 
-import { destroyResponse, runRecord } from '@portico/shared/api'
-import { NotFoundError } from './errors.ts'
+import { destroyResponse, forkResponse, runRecord, snapshotResponse, usageResponse } from '@portico/shared/api'
+import type { Creations } from './creations.ts'
+import { NotFoundError, type PorticoError } from './errors.ts'
 import { type ExecOptions, type ExecResult, exec } from './exec.ts'
+import { reported } from './failures.ts'
 import { SandboxFiles } from './files.ts'
-import { shortMs } from './limits.ts'
-import { type SandboxInfo, type SandboxStatus, type SandboxUsage, sandboxInfo, sandboxUsage } from './records.ts'
+import { saveMs, shortMs } from './limits.ts'
+import {
+  type OnIdle,
+  type SandboxInfo,
+  type SandboxStatus,
+  type SandboxUsage,
+  sandboxInfo,
+  sandboxUsage,
+} from './records.ts'
+import { deleteSnapshot, type SnapshotInfo, snapshotInfo } from './snapshots.ts'
 import type { Transport } from './transport.ts'
 
 /** What every call takes. */
 export interface CallOptions {
   /** Ends the call; it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
+}
+
+/** What came of a fork. */
+export interface ForkResult {
+  /** The sandboxes that came to be. */
+  readonly children: readonly Sandbox[]
+  /** Why the others did not. */
+  readonly failed: readonly PorticoError[]
+  /** How long the parent stood still. */
+  readonly pauseMs: number
 }
 
 export class Sandbox implements SandboxInfo {
@@ -25,16 +45,22 @@ export class Sandbox implements SandboxInfo {
   declare readonly memMiB: number
   declare readonly diskMiB: number
   declare readonly timeoutSec: number
+  declare readonly autoResume: boolean
+  declare readonly onIdle: OnIdle
   declare readonly createMs: number
   declare readonly createdAt: Date
+  declare readonly forkedFrom: string | undefined
+  declare readonly restoredFrom: string | undefined
   readonly #transport: Transport
+  readonly #creations: Creations
   readonly #path: string
   readonly #files: SandboxFiles
 
-  /** @internal Made by Portico alone: `create`, `get` and `list`. */
-  constructor(transport: Transport, info: SandboxInfo) {
+  /** @internal Made by Portico alone, and by `fork`. */
+  constructor(transport: Transport, creations: Creations, info: SandboxInfo) {
     Object.assign(this, info)
     this.#transport = transport
+    this.#creations = creations
     this.#path = `/v1/runs/${encodeURIComponent(info.id)}`
     this.#files = new SandboxFiles(transport, this.#path)
   }
@@ -52,7 +78,7 @@ export class Sandbox implements SandboxInfo {
     return await exec(this.#transport, this.#path, command, options)
   }
 
-  /** Seconds without activity after which the sandbox is destroyed; 0 switches that off. */
+  /** Seconds without activity after which the sandbox is destroyed or, as its `onIdle` says, hibernated; 0 switches that off. */
   async setTimeout(seconds: number, options: CallOptions = {}): Promise<void> {
     const call = { method: 'PATCH', path: this.#path, doing: 'set the timeout', limitMs: shortMs } as const
     const record = await this.#transport.json(
@@ -71,11 +97,78 @@ export class Sandbox implements SandboxInfo {
     return info
   }
 
+  /** What it has used until now. */
+  async usage(options: CallOptions = {}): Promise<SandboxUsage> {
+    const path = `${this.#path}/usage`
+    const call = { method: 'GET', path, doing: 'look up the usage', limitMs: shortMs } as const
+    const answer = await this.#transport.json({ ...call, repeatable: true, signal: options.signal }, usageResponse)
+    return sandboxUsage(answer)
+  }
+
+  /**
+   * Makes `count` sandboxes with the files, memory and processes that this one has at the moment; it goes on, and so do the commands under way in it.
+   * A child that fails does not undo the others: `failed` says why. Rejects only if none came to be. Never repeated by itself; if the signal ends the
+   * call, children that come of it are destroyed in the background.
+   */
+  async fork(count = 1, options: CallOptions = {}): Promise<ForkResult> {
+    const answer = await this.#creations.make(
+      {
+        method: 'POST',
+        path: `${this.#path}/fork`,
+        doing: 'fork the sandbox',
+        limitMs: saveMs,
+        json: { count },
+        signal: options.signal,
+      },
+      forkResponse,
+      ({ forks }) => Promise.allSettled(forks.map(({ id }) => destroy(this.#transport, id, undefined, true))),
+    )
+    return {
+      children: answer.forks.map((record) => new Sandbox(this.#transport, this.#creations, sandboxInfo(record))),
+      failed: answer.failed.map(({ code, error }) => reported(code, error)),
+      pauseMs: answer.pause_ms,
+    }
+  }
+
+  /**
+   * Keeps the state of this moment until `Portico.deleteSnapshot`, whatever becomes of the sandbox, which goes on; `Portico.restore` makes sandboxes of
+   * it. Never repeated by itself; if the signal ends the call, a snapshot that comes of it is deleted in the background.
+   */
+  async snapshot(options: CallOptions = {}): Promise<SnapshotInfo> {
+    const answer = await this.#creations.make(
+      {
+        method: 'POST',
+        path: `${this.#path}/snapshot`,
+        doing: 'take a snapshot',
+        limitMs: saveMs,
+        signal: options.signal,
+      },
+      snapshotResponse,
+      ({ snapshot_id }) => deleteSnapshot(this.#transport, snapshot_id, undefined, true),
+    )
+    return snapshotInfo(answer.snapshot_id, answer)
+  }
+
+  /** Puts the sandbox to sleep: files, memory and processes stay, nothing runs and nothing is billed until `resume()`. One that sleeps already sleeps on. */
+  async hibernate(options: CallOptions = {}): Promise<void> {
+    await this.#move('hibernate', 'hibernate the sandbox', options)
+  }
+
+  /** Wakes a hibernated sandbox: everything in it goes on where it was. One that runs runs on. */
+  async resume(options: CallOptions = {}): Promise<void> {
+    await this.#move('resume', 'resume the sandbox', options)
+  }
+
   /** Ends the sandbox and all that is in it, and answers with what it used. A NotFoundError says that it was gone already. */
   async destroy(options: CallOptions = {}): Promise<SandboxUsage> {
     const usage = await destroy(this.#transport, this.id, options.signal)
     Object.assign(this, { status: 'destroyed' })
     return usage
+  }
+
+  async #move(verb: 'hibernate' | 'resume', doing: string, { signal }: CallOptions): Promise<void> {
+    const call = { method: 'POST', path: `${this.#path}/${verb}`, doing, limitMs: saveMs } as const
+    Object.assign(this, sandboxInfo(await this.#transport.json({ ...call, repeatable: true, signal }, runRecord)))
   }
 
   /** `await using` destroys the sandbox at the end of the block, unless it is gone already. */

@@ -30,7 +30,9 @@ describe('a call that is safe to repeat', () => {
     'GET /v1/runs': () => portico.list(),
     'GET /v1/images': () => portico.images(),
     'GET /v1/runs/*': () => sandbox.info(),
+    'GET /v1/snapshots': () => portico.snapshots(),
     'DELETE /v1/runs/*': () => sandbox.destroy(),
+    'POST /v1/runs/*': () => sandbox.hibernate(),
   }
 
   it.each(Object.entries(calls))('is repeated when %s answers 503', async (route, call) => {
@@ -105,6 +107,7 @@ describe('a call that is safe to repeat', () => {
 describe('a call that may have had its effect', () => {
   const calls: Record<string, () => Promise<unknown>> = {
     'POST /v1/runs': () => portico.create(),
+    'POST /v1/runs/restore': () => portico.restore('snapaaaa'),
     'POST /v1/runs/*': () => sandbox.exec('echo 1'),
     'PATCH /v1/runs/*': () => sandbox.setTimeout(9),
   }
@@ -266,6 +269,8 @@ const record = {
   mem_mib: 1024,
   disk_mib: 4096,
   timeout: 300,
+  auto_resume: false,
+  on_idle: 'destroy',
   create_ms: 1,
   created_at: '2026-01-02T03:04:05Z',
 }

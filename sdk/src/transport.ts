@@ -1,6 +1,6 @@
 /**
  * One HTTP call: key, limit, repeats where they are safe, and an answer that has been checked or an error of the SDK. Knows nothing of sandboxes.
- * A call is repeated only if it says `repeatable`: looking something up, or destroying, which is the same done twice.
+ * A call is repeated only if it says `repeatable`: looking something up, or what is the same done twice, such as destroying.
  */
 
 import { Backoff } from '@portico/shared/backoff'

@@ -18,6 +18,9 @@ const printed = [
   'Linux 6.12\n\n',
   '42\n\n',
   '#!/bin/sh\necho hi\n\n3\n11\nrun.sh 18 755\ndata.bin 3 644\nlarge.bin 11 644\n',
+  'once true\nonce true\nonce true\n',
+  'long ago\n',
+  'true hibernated\nLinux 6.12\n\n',
   'file_not_found cannot read /nowhere: no such file\n',
   'nobody waits for it\n',
 ]
@@ -54,7 +57,7 @@ describe('the README', () => {
   })
 
   it.each(snippets.map((snippet, index) => [index + 1, snippet] as const))(
-    'has a snippet %d that runs as it is written and leaves no sandbox',
+    'has a snippet %d that runs as it is written and leaves nothing',
     async (number, snippet) => {
       const program = join(folder, `snippet-${number}.ts`)
       await writeFile(program, snippet)
@@ -63,7 +66,7 @@ describe('the README', () => {
       })
       expect(stderr).toBe('')
       expect(stdout).toBe(printed[number - 1])
-      expect(wire.sandboxes.size).toBe(0)
+      expect([wire.sandboxes.size, wire.snapshots.size]).toEqual([0, 0])
     },
   )
 })

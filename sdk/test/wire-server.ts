@@ -1,6 +1,6 @@
 /**
  * A platform in one process: an HTTP server that speaks the documented wire and checks what it is asked with the shared schemas. Its guest is a small
- * script (`guest.ts`), or what a test puts in `exec`. It remembers every request, and answers chosen ones as a test says: with an error, late, or not.
+ * script (`guest.ts`), or what a test puts in `exec`; a copy of a sandbox (`wire-saved.ts`) has its files. It remembers every request, and answers chosen ones as a test says: with an error, late, or not.
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -11,13 +11,18 @@ import {
   type ExecRequest,
   type ExecResponse,
   execRequest,
+  type ForkResponse,
+  forkRequest,
   type RunRecord,
+  restoreRequest,
+  type UsageResponse,
   updateRequest,
 } from '@portico/shared/api'
 import { AppError, describe, type ErrorCode } from '@portico/shared/errors'
 import { newRequestId, newSandboxId } from '@portico/shared/ids'
 import type { z } from 'zod'
 import { scriptedGuest } from './guest.ts'
+import { copies, hibernate, resume, type StoredSandbox, type StoredSnapshot, snapshot, wake } from './wire-saved.ts'
 
 /** A request as it arrived. */
 export interface SeenRequest {
@@ -33,16 +38,6 @@ export interface SeenRequest {
 /** Answers instead of the platform. */
 export type Interceptor = (seen: SeenRequest, response: ServerResponse) => unknown
 
-interface StoredFile {
-  readonly bytes: Buffer
-  readonly mode: string
-}
-
-interface StoredSandbox {
-  record: RunRecord
-  readonly files: Map<string, StoredFile>
-}
-
 interface Interception {
   readonly route: string
   readonly answer: Interceptor
@@ -53,6 +48,7 @@ export class WireServer {
   readonly apiKey = 'portico_live_local_account_secret'
   readonly requests: SeenRequest[] = []
   readonly sandboxes = new Map<string, StoredSandbox>()
+  readonly snapshots = new Map<string, StoredSnapshot>()
   images = ['node', 'python']
   /** What the guest answers to a command. */
   exec: (request: ExecRequest, seen: SeenRequest) => Promise<ExecResponse> | ExecResponse = scriptedGuest
@@ -132,19 +128,19 @@ export class WireServer {
     const [, version, resource, id, ...rest] = seen.path.split('/')
     if (version !== 'v1') throw new AppError('not_found', `cannot find ${seen.path}`)
     if (resource === 'images') return json(200, { images: this.images })
+    if (resource === 'snapshots') return this.#saved(seen, id)
     if (resource !== 'runs') throw new AppError('not_found', `cannot find ${seen.path}`)
     if (id === undefined) return this.#collection(seen)
+    if (id === 'restore') return this.#restore(seen)
     const sandbox = this.sandboxes.get(id)
     if (!sandbox) throw new AppError('sandbox_not_found', `cannot find sandbox ${id}`)
-    if (rest[0] === 'exec') return json(200, await this.exec(parse(execRequest, seen), seen))
-    if (rest[0] === 'files') return files(sandbox, rest[1], seen)
-    return this.#one(sandbox, seen)
+    return await this.#one(sandbox, seen, rest)
   }
 
   #collection(seen: SeenRequest): Answer {
     if (seen.method === 'GET')
       return json(200, { runs: [...this.sandboxes.values()].map(({ record }) => record).reverse() })
-    const { image, vcpus, mem_mib, disk_mib, timeout } = parse(createRequest, seen)
+    const { image, vcpus, mem_mib, disk_mib, timeout, auto_resume, on_idle } = parse(createRequest, seen)
     if (image.startsWith('no-such')) throw new AppError('image_unknown', `cannot create a sandbox: no image ${image}`)
     const record: RunRecord = {
       id: newSandboxId(),
@@ -156,6 +152,8 @@ export class WireServer {
       mem_mib,
       disk_mib,
       timeout,
+      auto_resume,
+      on_idle,
       create_ms: 12,
       created_at: new Date().toISOString(),
     }
@@ -163,13 +161,61 @@ export class WireServer {
     return json(201, record)
   }
 
-  #one(sandbox: StoredSandbox, seen: SeenRequest): Answer {
+  async #one(sandbox: StoredSandbox, seen: SeenRequest, [verb, sub]: readonly string[]): Promise<Answer> {
+    switch (verb) {
+      case 'exec':
+        wake(sandbox)
+        return json(200, await this.exec(parse(execRequest, seen), seen))
+      case 'files':
+        wake(sandbox)
+        return files(sandbox, sub, seen)
+      case 'fork':
+        return json(201, this.#fork(sandbox, parse(forkRequest, seen).count))
+      case 'snapshot':
+        return json(201, snapshot(this.snapshots, sandbox))
+      case 'hibernate':
+        return json(200, hibernate(sandbox))
+      case 'resume':
+        return json(200, resume(sandbox))
+      case 'usage':
+        return json(200, usage)
+    }
     if (seen.method === 'DELETE') {
       this.sandboxes.delete(sandbox.record.id)
-      return json(200, destroyed)
+      return json(200, { status: 'destroyed', ...usage })
     }
     if (seen.method === 'PATCH') sandbox.record = { ...sandbox.record, ...parse(updateRequest, seen) }
     return json(200, sandbox.record)
+  }
+
+  #fork(parent: StoredSandbox, count: number): ForkResponse {
+    wake(parent)
+    const children = copies(parent, count, { forked_from: parent.record.id })
+    for (const child of children) this.sandboxes.set(child.record.id, child)
+    return { forks: children.map(({ record }) => record), failed: [], pause_ms: 14 }
+  }
+
+  #restore(seen: SeenRequest): Answer {
+    const { snapshot_id, timeout, auto_resume, on_idle } = parse(restoreRequest, seen)
+    const from = this.snapshots.get(snapshot_id)
+    if (!from) throw new AppError('snapshot_not_found', `cannot find snapshot ${snapshot_id}`)
+    const { record } = from.sandbox
+    const [restored] = copies(from.sandbox, 1, {
+      restored_from: snapshot_id,
+      timeout: timeout ?? record.timeout,
+      auto_resume: auto_resume ?? record.auto_resume,
+      on_idle: on_idle ?? record.on_idle,
+    })
+    if (restored) this.sandboxes.set(restored.record.id, restored)
+    return json(201, restored?.record)
+  }
+
+  #saved(seen: SeenRequest, id: string | undefined): Answer {
+    if (id === undefined)
+      return json(200, { snapshots: [...this.snapshots.values()].map(({ shown }) => shown).reverse() })
+    if (seen.method !== 'DELETE' || !this.snapshots.delete(id))
+      throw new AppError('snapshot_not_found', `cannot find snapshot ${id}`)
+    return json(200, { id, status: 'deleted' })
   }
 }
 
@@ -202,8 +248,7 @@ function sendError(response: ServerResponse, error: AppError): void {
   sendJson(response, error.status, body)
 }
 
-const destroyed = {
-  status: 'destroyed',
+const usage: UsageResponse = {
   cpu_ms: 40,
   mem_peak_bytes: 50_000_000,
   mem_current_bytes: 40_000_000,

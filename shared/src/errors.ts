@@ -41,13 +41,21 @@ const table = {
     retryable: false,
     hint: 'Resume it first, or create sandboxes with auto_resume: true, which wakes them on any use.',
   },
-  snapshot_not_found: { status: 404, retryable: false, hint: 'It never existed, is deleted, or belongs to another account.' },
+  snapshot_not_found: {
+    status: 404,
+    retryable: false,
+    hint: 'It never existed, is deleted, or belongs to another account.',
+  },
   snapshot_incompatible: {
     status: 409,
     retryable: false,
     hint: 'It was saved with another version of the virtual machine or another processor model and can only be restored there.',
   },
-  snapshot_damaged: { status: 500, retryable: false, hint: 'What was saved no longer matches its checksums; it is refused, not guessed at.' },
+  snapshot_damaged: {
+    status: 500,
+    retryable: false,
+    hint: 'What was saved no longer matches its checksums; it is refused, not guessed at.',
+  },
   is_directory: { status: 409, retryable: false },
   not_directory: { status: 409, retryable: false },
   payload_too_large: { status: 413, retryable: false },

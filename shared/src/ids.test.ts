@@ -6,16 +6,19 @@ import {
   newRequestId,
   newRunnerId,
   newSandboxId,
+  newSnapshotId,
   parseAccountId,
   parseRegion,
   parseRunnerId,
   parseSandboxId,
+  parseSnapshotId,
 } from './ids.ts'
 
 const kinds = [
   { name: 'sandbox', make: newSandboxId, parse: parseSandboxId, prefix: 'run' },
   { name: 'account', make: newAccountId, parse: parseAccountId, prefix: '' },
   { name: 'runner', make: newRunnerId, parse: parseRunnerId, prefix: 'runner' },
+  { name: 'snapshot', make: newSnapshotId, parse: parseSnapshotId, prefix: 'snap' },
 ] as const
 
 describe.each(kinds)('a $name id', ({ make, parse, prefix }) => {

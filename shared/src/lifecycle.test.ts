@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   after,
+  holdsMachine,
   isFinal,
   request,
   type SandboxEvent,
@@ -24,11 +25,15 @@ const regressions = JSON.parse(
   readFileSync(new URL('./lifecycle.regressions.json', import.meta.url), 'utf8'),
 ) as readonly Regression[]
 
-/** The moves of the drawing, and staying. */
+/** The moves of the drawing, and staying. Every state may fail, be asked to end, or end. */
+const ends = ['error', 'destroying', 'destroyed'] as const
 const drawn: Record<SandboxState, readonly SandboxState[]> = {
-  creating: ['creating', 'running', 'error', 'destroying', 'destroyed'],
-  running: ['running', 'error', 'destroying', 'destroyed'],
-  error: ['error', 'destroying', 'destroyed'],
+  creating: ['creating', 'running', ...ends],
+  running: ['running', 'hibernating', ...ends],
+  hibernating: ['hibernating', 'hibernated', 'running', ...ends],
+  hibernated: ['hibernated', 'resuming', ...ends],
+  resuming: ['resuming', 'running', 'hibernated', ...ends],
+  error: ends,
   destroying: ['destroying', 'destroyed'],
   destroyed: ['destroyed'],
 }
@@ -51,7 +56,8 @@ function walk(steps: readonly Step[]): SandboxState {
     askedToDestroy ||= step === 'destroy'
     if (askedToDestroy) expect(['destroying', 'destroyed']).toContain(next)
     if (isRequest(step)) expect(take(next, step), `${step} again`).toBe(next)
-    if (step === 'use' && request(state, step).kind === 'accepted') expect(state).toBe('running')
+    if ((step === 'use' || step === 'copy') && request(state, step).kind === 'accepted')
+      expect([state, next]).toEqual(['running', 'running'])
     state = next
   }
   return state
@@ -80,16 +86,38 @@ test('every state answers every request, and destroy is never denied', () => {
       const verdict = request(state, asked)
       if (verdict.kind === 'denied') expect(verdict.reason).toMatch(/^its? [^\n]+$/)
       if (asked === 'destroy') expect(verdict.kind).not.toBe('denied')
-      if (verdict.kind === 'ignored') expect(asked).toBe('destroy')
+      if (verdict.kind === 'ignored') expect(['destroy', 'hibernate', 'resume']).toContain(asked)
     }
 })
 
-test('only a running sandbox can be used', () => {
-  expect(sandboxStates.filter((state) => request(state, 'use').kind === 'accepted')).toEqual(['running'])
+const whereAccepted = (asked: SandboxRequest) =>
+  sandboxStates.filter((state) => request(state, asked).kind === 'accepted')
+const whereIgnored = (asked: SandboxRequest) =>
+  sandboxStates.filter((state) => request(state, asked).kind === 'ignored')
+
+test('only a running sandbox can be used or copied', () => {
+  expect(whereAccepted('use')).toEqual(['running'])
+  expect(whereAccepted('copy')).toEqual(['running'])
+  expect(request('running', 'copy')).toEqual({ kind: 'accepted', next: 'running' })
 })
 
-test('its timeout can be changed while it is created and while it runs', () => {
-  expect(sandboxStates.filter((state) => request(state, 'update').kind === 'accepted')).toEqual(['creating', 'running'])
+test('its timeout can be changed as long as there is a sandbox', () => {
+  expect(whereAccepted('update')).toEqual(['creating', 'running', 'hibernating', 'hibernated', 'resuming'])
+})
+
+test('a running sandbox is hibernated, a hibernated one resumed, and who asks again is not refused', () => {
+  expect([whereAccepted('hibernate'), whereIgnored('hibernate')]).toEqual([['running'], ['hibernating', 'hibernated']])
+  expect([whereAccepted('resume'), whereIgnored('resume')]).toEqual([['hibernated'], ['running', 'resuming']])
+})
+
+test('what does not work out loses nothing: it runs on, or sleeps on', () => {
+  expect([after('hibernating', 'kept'), after('resuming', 'kept')]).toEqual(['running', 'hibernated'])
+  for (const state of sandboxStates.filter((one) => one !== 'hibernating' && one !== 'resuming'))
+    expect(after(state, 'kept')).toBe(state)
+})
+
+test('nothing but a sandbox with a machine holds a place and is billed', () => {
+  expect(sandboxStates.filter(holdsMachine)).toEqual(['creating', 'running', 'hibernating', 'resuming'])
 })
 
 test('only the last state is final, and nothing leaves it', () => {

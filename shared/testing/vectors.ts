@@ -31,6 +31,7 @@ export interface Vectors {
   readonly sessions: readonly (Named & {
     readonly expect: {
       readonly connectionError?: true
+      readonly paused?: true
       readonly resets?: readonly { readonly stream: number; readonly code: string }[]
     }
   })[]

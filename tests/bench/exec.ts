@@ -2,9 +2,9 @@
 
 import { newSandboxId } from '@portico/shared/ids'
 import { channelFloor } from './channel-floor.ts'
-import { spec, withEngine } from './create.ts'
 import { execute } from './guest-calls.ts'
-import type { Measurement } from './main.ts'
+import type { Measurement } from './measurement.ts'
+import { spec, withEngine } from './sandboxes.ts'
 import { row } from './stats.ts'
 import { withSandbox } from './whole-path.ts'
 
@@ -13,7 +13,7 @@ const warmUp = 20
 
 export const exec: Measurement = {
   rows: ['exec.runner', 'exec.edge'],
-  async run(say) {
+  async run({ say }) {
     say('exec: floor')
     const floor = await channelFloor.forkExec(10)
     say('exec.runner')

@@ -2,7 +2,7 @@
 
 import type { Sandbox } from '@portico/sdk'
 import { channelFloor } from './channel-floor.ts'
-import type { Measurement } from './main.ts'
+import type { Measurement } from './measurement.ts'
 import { type Row, row } from './stats.ts'
 import { withSandbox } from './whole-path.ts'
 
@@ -11,7 +11,7 @@ const large = 50_000_000
 
 export const transfer: Measurement = {
   rows: ['upload.1MB', 'upload.50MB', 'download.50MB'],
-  async run(say) {
+  async run({ say }) {
     say('transfer: floors')
     const into = await channelFloor.into(large, 3)
     const outOf = await channelFloor.outOf(large, 3)

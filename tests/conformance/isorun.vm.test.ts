@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { askKeeper, type Execute, startKeeper } from '../kit/keeper.ts'
 import { type TestPlatform, testPlatform } from '../kit/platform.ts'
 import { clientsFolder, installClients } from './clients.ts'
 
@@ -71,6 +72,82 @@ describe('isorun 1.0.1', () => {
     expect(usage.costCents).toBeCloseTo((usage.uptimeMs / 3_600_000) * 4, 10)
     expect(await isorun.get(sandbox.id)).toBeNull()
     expect(await isorun.list()).toEqual([])
+  })
+
+  /** Runs shell lines in a sandbox of the client; one that fails is a failed test. */
+  function shellOf(sandbox: Awaited<ReturnType<typeof isorun.create>>): Execute {
+    return async (line) => {
+      const { exitCode, stdout, stderr } = await sandbox.exec(line)
+      expect({ line, exitCode, stderr }).toEqual({ line, exitCode: 0, stderr: '' })
+      return stdout
+    }
+  }
+
+  it('hibernates and resumes with files and processes as they were', async () => {
+    const sandbox = await isorun.create({ memMiB: 512 })
+    const secret = await startKeeper(shellOf(sandbox))
+    await sandbox.writeFile('/app/note', 'kept')
+
+    await sandbox.hibernate()
+    expect((await sandbox.info()).status).toBe('hibernated')
+    expect((await isorun.list()).map(({ id }) => id)).toContain(sandbox.id)
+    const used = sandbox.exec('true')
+    await expect(used).rejects.toBeInstanceOf(IsorunError)
+    await expect(used).rejects.toMatchObject({ status: 409, body: expect.stringContaining('sandbox_hibernated') })
+
+    await sandbox.resume()
+    expect((await sandbox.info()).status).toBe('running')
+    expect(await askKeeper(shellOf(sandbox))).toEqual({ secret, turns: 2 })
+    expect(await sandbox.readFile('/app/note')).toBe('kept')
+    expect((await sandbox.destroy()).status).toBe('destroyed')
+  })
+
+  it('forks into sandboxes that go on from the moment, each for itself', async () => {
+    const sandbox = await isorun.create({ memMiB: 512 })
+    const secret = await startKeeper(shellOf(sandbox))
+    await sandbox.writeFile('/app/note', 'of the parent')
+
+    const children = await sandbox.fork(2)
+    const all = [sandbox, ...children]
+    expect(new Set(all.map(({ id }) => id)).size).toBe(3)
+    for (const child of children) {
+      expect(child).toMatchObject({ image: 'node:22-slim', vcpus: 1, memMiB: 512 })
+      await child.writeFile('/app/note', child.id)
+    }
+    for (const one of all) expect(await askKeeper(shellOf(one))).toEqual({ secret, turns: 2 })
+    expect(await Promise.all(all.map((one) => one.readFile('/app/note')))).toEqual([
+      'of the parent',
+      ...children.map(({ id }) => id),
+    ])
+    expect(await sandbox.fork()).toHaveLength(1)
+    for (const { id } of await isorun.list()) await (await isorun.get(id))?.destroy()
+    expect(await isorun.list()).toEqual([])
+  })
+
+  it('takes a snapshot that outlives its sandbox, restores it twice, lists and deletes it', async () => {
+    const sandbox = await isorun.create({ memMiB: 512 })
+    const secret = await startKeeper(shellOf(sandbox))
+    await sandbox.writeFile('/app/note', 'kept')
+    const snapshot = await sandbox.snapshot()
+    expect(snapshot).toMatchObject({ id: expect.stringMatching(/^snap/), runId: sandbox.id })
+    expect(snapshot.sizeBytes).toBeGreaterThan(0)
+    expect(Date.parse(snapshot.createdAt)).toBeGreaterThan(Date.now() - 120_000)
+    await sandbox.writeFile('/app/note', 'too late')
+    await sandbox.destroy()
+    expect(await isorun.listSnapshots()).toEqual([snapshot])
+
+    for (let turn = 0; turn < 2; turn++) {
+      const restored = await isorun.restore(snapshot.id)
+      expect(restored).toMatchObject({ image: 'node:22-slim', memMiB: 512 })
+      expect(await askKeeper(shellOf(restored))).toEqual({ secret, turns: 2 })
+      expect(await restored.readFile('/app/note')).toBe('kept')
+      await restored.destroy()
+    }
+
+    await isorun.deleteSnapshot(snapshot.id)
+    expect(await isorun.listSnapshots()).toEqual([])
+    await expect(isorun.restore(snapshot.id)).rejects.toMatchObject({ status: 404 })
+    await expect(isorun.deleteSnapshot(snapshot.id)).rejects.toMatchObject({ status: 404 })
   })
 
   it('gets null for an id that was never given', async () => {

@@ -1,4 +1,4 @@
-/** What the README tells a newcomer to type, typed: the first program, and the command line. */
+/** What the README tells a newcomer to type, typed: its programs, and the command line. */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,6 +8,8 @@ import { text } from 'node:stream/consumers'
 import { paths, root } from '@portico/deploy/checkout'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestPlatform, testPlatform } from '../kit/platform.ts'
+
+const readme = await readFile(join(root, 'README.md'), 'utf8')
 
 describe('a newcomer', () => {
   let platform: TestPlatform
@@ -33,15 +35,42 @@ describe('a newcomer', () => {
 
   const portico = (...args: string[]) => type(join(root, 'node_modules', '.bin', 'portico'), ...args)
 
-  it('runs the first program of the README as it is written', async () => {
-    const program = /```js\n([\s\S]*?)```/.exec(await readFile(join(root, 'README.md'), 'utf8'))?.[1]
-    const file = join(paths.temporary, `first-${process.pid}.mjs`)
-    await writeFile(file, program ?? '')
-    try {
-      expect(await type('node', file)).toEqual({ code: 0, stdout: '0 42\n\n', stderr: '' })
-    } finally {
-      await rm(file)
-    }
+  /** The programs of the README, each with what it prints. */
+  const programs = [...readme.matchAll(/```js\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
+  const printed = ['0 42\n\n', 'prepared\nprepared\nprepared\n']
+
+  it('finds in the README the programs that are run here', () => {
+    expect(programs).toHaveLength(printed.length)
+  })
+
+  it.each(printed.map((stdout, index) => [index, stdout] as const))(
+    'runs program %d of the README as it is written',
+    async (index, stdout) => {
+      const file = join(paths.temporary, `program-${index}-${process.pid}.mjs`)
+      await writeFile(file, programs[index] ?? '')
+      try {
+        expect(await type('node', file)).toEqual({ code: 0, stdout, stderr: '' })
+      } finally {
+        await rm(file)
+      }
+      expect(await platform.portico.list()).toEqual([])
+      expect(await platform.portico.snapshots()).toEqual([])
+    },
+  )
+
+  it('types the lines of the tour through fork, snapshot and sleep', async () => {
+    const [, tour = ''] = /^## Fork, snapshot, sleep\n([\s\S]*?)^## /m.exec(readme) ?? []
+    const lines = [...tour.matchAll(/^ {4}(.*)$/gm)].map((match) => match[1])
+    expect(lines).toHaveLength(12)
+    const { code, stdout, stderr } = await type('bash', '-euc', lines.join('\n'))
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const id = 'run[a-z2-7]{26}'
+    const table = `ID .*UPTIME\n${id} .*\n`
+    expect(stdout).toMatch(
+      new RegExp(`^${id}\n${id}\n${id}\nprepared\n${id}\nprepared\n${table}${id}\nsnap[a-z2-7]{26}\n$`),
+    )
+    expect(await platform.portico.list()).toEqual([])
+    expect(await platform.portico.snapshots()).toEqual([])
   })
 
   it('runs one command with `portico run`, whose output and exit code are the guest’s', async () => {

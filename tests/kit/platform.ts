@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { paths } from '@portico/deploy/checkout'
 import { openPlatform, type Platform, type PlatformOptions } from '@portico/deploy/local'
 import { Portico } from '@portico/sdk'
+import { RestartableRunner } from './runner.ts'
 
 export interface TestPlatform {
   readonly platform: Platform
@@ -13,6 +14,8 @@ export interface TestPlatform {
   readonly log: () => string
   /** One call of the API with the account's key, unless told otherwise. */
   call(path: string, init?: RequestInit & { key?: string }): Promise<Response>
+  /** Ends its runner by a signal and starts it again on its state; resolves once the front door has seen both. For a platform of one runner. */
+  restartRunner(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -28,6 +31,7 @@ export async function testPlatform(options: Partial<PlatformOptions> = {}): Prom
     await rm(stateDir, { recursive: true, force: true })
     throw new Error(`${String(error)}\n${printed.join('').slice(-8000)}`)
   }
+  const runner = new RestartableRunner(platform, (text) => printed.push(text))
   return {
     platform,
     portico: new Portico({ baseUrl: platform.url, apiKey: platform.apiKey }),
@@ -37,7 +41,9 @@ export async function testPlatform(options: Partial<PlatformOptions> = {}): Prom
       if (key !== '') headers.set('authorization', `Bearer ${key}`)
       return fetch(platform.url + path, { ...init, headers })
     },
+    restartRunner: (signal) => runner.restart(signal),
     async [Symbol.asyncDispose]() {
+      await runner[Symbol.asyncDispose]()
       await platform.close()
       await rm(stateDir, { recursive: true, force: true })
       if (process.env.PORTICO_TEST_LOG) process.stderr.write(printed.join(''))

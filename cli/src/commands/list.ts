@@ -1,17 +1,22 @@
 /** `portico list` */
 
-import type { Sandbox } from '@portico/sdk'
+import type { Sandbox, SandboxUsage } from '@portico/sdk'
 import type { Command } from 'commander'
+import { size } from '../output/size.ts'
 import { table } from '../output/table.ts'
-import { elapsed } from '../output/time.ts'
+import { age, elapsed } from '../output/time.ts'
 import type { Session } from '../session.ts'
+import { usages } from './usages.ts'
 
 interface Options {
   readonly json?: boolean
   readonly quiet?: boolean
+  readonly wide?: boolean
 }
 
 const heading = ['ID', 'STATUS', 'IMAGE', 'CPUS', 'MEMORY', 'AGE']
+/** What a sandbox takes and has used: memory that is its own or its share on the runner's host, processor time, and time awake. */
+const wideHeading = [...heading, 'PSS', 'CPU', 'UPTIME']
 
 export function addList(program: Command, session: Session): void {
   program
@@ -20,17 +25,33 @@ export function addList(program: Command, session: Session): void {
     .alias('ls')
     .description('list the sandboxes')
     .option('-q, --quiet', 'print ids alone')
+    .option('-w, --wide', 'add memory taken, CPU time and uptime of those that run')
     .option('--json', 'print one line of JSON')
-    .action(async ({ json, quiet }: Options) => {
+    .action(async ({ json, quiet, wide }: Options) => {
       await using portico = await session.connect()
       const sandboxes = await portico.list({ signal: session.signal })
-      if (json) await session.terminal.printJson(sandboxes)
-      else if (quiet) await session.terminal.print(sandboxes.map(({ id }) => `${id}\n`).join(''))
+      if (quiet && !json) return await session.terminal.print(sandboxes.map(({ id }) => `${id}\n`).join(''))
+      const used = wide ? await usages(session, sandboxes) : undefined
+      if (json) await session.terminal.printJson(used ? sandboxes.map(withUsage(used)) : sandboxes)
+      else if (used) await session.terminal.print(table(wideHeading, sandboxes.map(wideRow(used))))
       else await session.terminal.print(table(heading, sandboxes.map(row)))
     })
 }
 
+type Used = ReadonlyMap<string, SandboxUsage>
+
+function withUsage(used: Used) {
+  return (sandbox: Sandbox) => ({ ...sandbox, usage: used.get(sandbox.id) ?? null })
+}
+
 function row({ id, status, image, vcpus, memMiB, createdAt }: Sandbox): string[] {
-  const age = elapsed(Math.max(1000, Math.floor((Date.now() - createdAt.getTime()) / 1000) * 1000))
-  return [id, status, image, String(vcpus), `${memMiB} MiB`, age]
+  return [id, status, image, String(vcpus), `${memMiB} MiB`, age(createdAt)]
+}
+
+function wideRow(used: Used) {
+  return (sandbox: Sandbox): string[] => {
+    const usage = used.get(sandbox.id)
+    if (usage === undefined) return [...row(sandbox), '-', '-', '-']
+    return [...row(sandbox), size(usage.memCurrentBytes), elapsed(usage.cpuMs), elapsed(usage.uptimeMs)]
+  }
 }

@@ -24,12 +24,20 @@ export function failureOf(error: unknown, local = false): Failure {
 /** The error's lines, for one that does not end the program. */
 export function lines(error: unknown, local = false): string {
   if (error instanceof PorticoError) {
-    const hint = error.code === 'unreachable' && local ? 'Start the local platform with `portico up`.' : error.hint
+    const hint = ours(error.code, local) ?? error.hint
     const id = error.code === 'internal' ? error.requestId : undefined
     return format(error.message, id === undefined ? hint : `${hint ?? 'Report the request id.'} (${id})`)
   }
   if (error instanceof CommandError) return format(error.message, error.hint)
   return format(`cannot go on: ${error instanceof Error ? error.message : String(error)}`)
+}
+
+/** What to do about an error where that is another command of ours. */
+function ours(code: string, local: boolean): string | undefined {
+  if (code === 'unreachable' && local) return 'Start the local platform with `portico up`.'
+  if (code === 'sandbox_hibernated') return 'Wake it with `portico resume`, or create sandboxes with --auto-resume.'
+  if (code === 'snapshot_not_found') return '`portico snapshots` shows those that exist.'
+  return undefined
 }
 
 /** `portico: …`, and `hint: …` below. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { format } from './failure.ts'
+import { size } from './size.ts'
 import { table } from './table.ts'
-import { elapsed } from './time.ts'
+import { age, elapsed } from './time.ts'
 
 describe('a table', () => {
   it('aligns its columns and ends no line with blanks', () => {
@@ -29,6 +30,27 @@ describe('a time', () => {
     [356_400_000, '4d 3h'],
   ])('of %d ms reads %s', (ms, text) => {
     expect(elapsed(ms)).toBe(text)
+  })
+})
+
+describe('an age', () => {
+  it('is in whole seconds, and a second at least', () => {
+    expect(age(new Date(Date.now() + 5000))).toBe('1s')
+    expect(age(new Date(Date.now() - 61_500))).toBe('1m 1s')
+  })
+})
+
+describe('a size', () => {
+  it.each([
+    [0, '0 MiB'],
+    [400_000, '0.4 MiB'],
+    [2_500_000, '2.4 MiB'],
+    [40_000_000, '38 MiB'],
+    [1_073_741_824, '1 GiB'],
+    [1_610_612_736, '1.5 GiB'],
+    [107_374_182_400, '100 GiB'],
+  ])('of %d bytes reads %s', (bytes, text) => {
+    expect(size(bytes)).toBe(text)
   })
 })
 

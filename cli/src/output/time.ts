@@ -14,3 +14,8 @@ export function elapsed(ms: number): string {
   const [large, largeUnit, small, smallUnit] = parts
   return small === 0 ? `${large}${largeUnit}` : `${large}${largeUnit} ${small}${smallUnit}`
 }
+
+/** How long ago something was made, in whole seconds and never none: two clocks are compared. */
+export function age(since: Date): string {
+  return elapsed(Math.max(1000, Math.floor((Date.now() - since.getTime()) / 1000) * 1000))
+}

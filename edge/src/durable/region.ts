@@ -5,7 +5,7 @@ import { systemClock } from '@portico/shared/clock'
 import type { Env } from '../env.ts'
 import { type Outcome, outcome } from '../outcome.ts'
 import { Fleet } from '../placement/fleet.ts'
-import type { PlaceInput, RegionPort, RunnerInfo, RunnerReport, SecretRecord } from '../ports.ts'
+import type { PlaceInput, RegionPort, ReserveInput, RunnerInfo, RunnerReport, SecretRecord } from '../ports.ts'
 import { migrate, regionSchema } from '../store/migrations.ts'
 import { ReservationTable } from '../store/reservations.ts'
 import { RunnerTable } from '../store/runners.ts'
@@ -45,6 +45,13 @@ export class RegionObject extends DurableObject<Env> implements RegionPort {
     return outcome('place a sandbox', async () => {
       await this.#checkTunnels()
       return this.#fleet.place(input)
+    })
+  }
+
+  reserve(input: ReserveInput): Promise<Outcome<number>> {
+    return outcome('reserve room', async () => {
+      await this.#checkTunnels()
+      return this.#fleet.reserve(input)
     })
   }
 

@@ -10,11 +10,11 @@ import type { Env } from '../env.ts'
 import { readCall, readOwner, type TunnelOwner } from '../guest/wire.ts'
 import { logFailure } from '../log.ts'
 import { fromPlatform } from '../platform-errors.ts'
-import { type CallOutcome, type Created, isGone, type RunnerPort } from '../ports.ts'
+import type { CallOutcome, Created, Forked, RunnerPort } from '../ports.ts'
+import { RunnerCalls } from '../runner/calls.ts'
 import { hearEvent, hearStatus, type NewsOptions } from '../runner/news.ts'
 import { AssignedTable } from '../store/assigned.ts'
 import { migrate, runnerSchema } from '../store/migrations.ts'
-import { ask } from '../tunnel/ask.ts'
 import { guestCall } from '../tunnel/guest-call.ts'
 import { type Session, Sessions } from '../tunnel/sessions.ts'
 import { objectsOf } from './objects.ts'
@@ -22,6 +22,7 @@ import { objectsOf } from './objects.ts'
 export class RunnerObject extends DurableObject<Env> implements RunnerPort {
   readonly #sessions: Sessions
   readonly #assigned: AssignedTable
+  readonly #calls: RunnerCalls
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -33,6 +34,7 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
       onStream: (session, stream, head) => ctx.waitUntil(this.#serve(session, stream, head)),
       onGone: (tunnel) => ctx.waitUntil(this.#tellGone(tunnel)),
     })
+    this.#calls = new RunnerCalls(() => this.#sessions.current(), this.#assigned, systemClock)
   }
 
   override async fetch(request: Request): Promise<Response> {
@@ -43,28 +45,44 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
     return this.#sessions.accept()
   }
 
-  async create(sandbox: string, generation: number, spec: SandboxSpec): Promise<CallOutcome<Created>> {
-    this.#assigned.put({ sandbox, generation, confirmed: false, since: systemClock.now() })
-    const call = { sandbox, generation, spec }
-    const made = await ask(this.#sessions.current(), 'sandbox.create', call, systemClock)
-    if (!made.ok) {
-      if (made.reached !== 'unknown') this.#assigned.remove(sandbox, generation)
-      return made
-    }
-    this.#assigned.put({ sandbox, generation, confirmed: true, since: systemClock.now() })
-    return { ok: true, value: { resolvedImage: made.value.resolved_image, createMs: made.value.create_ms } }
+  create(sandbox: string, generation: number, spec: SandboxSpec): Promise<CallOutcome<Created>> {
+    return this.#calls.create(sandbox, generation, spec)
   }
 
-  async update(sandbox: string, generation: number, idleTimeout: number): Promise<CallOutcome<null>> {
-    const call = { sandbox, generation, idle_timeout: idleTimeout }
-    const updated = await ask(this.#sessions.current(), 'sandbox.update', call, systemClock)
-    return updated.ok ? { ok: true, value: null } : updated
+  restore(sandbox: string, generation: number, snapshot: string, spec: SandboxSpec): Promise<CallOutcome<Created>> {
+    return this.#calls.restore(sandbox, generation, snapshot, spec)
   }
 
-  async destroy(sandbox: string, generation: number): Promise<CallOutcome<Usage>> {
-    const ended = await ask(this.#sessions.current(), 'sandbox.destroy', { sandbox, generation }, systemClock)
-    if (ended.ok || isGone(ended)) this.#assigned.remove(sandbox, generation)
-    return ended.ok ? { ok: true, value: ended.value.usage } : ended
+  fork(sandbox: string, generation: number, children: readonly string[]): Promise<CallOutcome<Forked>> {
+    return this.#calls.fork(sandbox, generation, children)
+  }
+
+  update(sandbox: string, generation: number, idleTimeout: number): Promise<CallOutcome<null>> {
+    return this.#calls.update(sandbox, generation, idleTimeout)
+  }
+
+  destroy(sandbox: string, generation: number): Promise<CallOutcome<Usage>> {
+    return this.#calls.destroy(sandbox, generation)
+  }
+
+  stats(sandbox: string, generation: number): Promise<CallOutcome<Usage>> {
+    return this.#calls.stats(sandbox, generation)
+  }
+
+  hibernate(sandbox: string, generation: number): Promise<CallOutcome<Usage>> {
+    return this.#calls.hibernate(sandbox, generation)
+  }
+
+  resume(sandbox: string, generation: number): Promise<CallOutcome<null>> {
+    return this.#calls.resume(sandbox, generation)
+  }
+
+  snapshot(sandbox: string, generation: number, id: string): Promise<CallOutcome<number>> {
+    return this.#calls.snapshot(sandbox, generation, id)
+  }
+
+  deleteSnapshot(id: string): Promise<CallOutcome<null>> {
+    return this.#calls.deleteSnapshot(id)
   }
 
   async tunnel(): Promise<string | null> {

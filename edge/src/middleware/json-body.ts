@@ -7,9 +7,17 @@ import { whereJsonBreaks } from './json-position.ts'
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
+interface JsonRule {
+  readonly schema: z.ZodType
+  readonly maxBytes: number
+  /** No body stands for an empty object. */
+  readonly mayBeEmpty: boolean
+}
+
 /** The body as the schema's value. */
-export async function readJson(request: Request, schema: z.ZodType, maxBytes: number): Promise<unknown> {
-  const parsed = schema.safeParse(parse(decode(await readBytes(request, maxBytes))))
+export async function readJson(request: Request, { schema, maxBytes, mayBeEmpty }: JsonRule): Promise<unknown> {
+  const bytes = await readBytes(request, maxBytes)
+  const parsed = schema.safeParse(mayBeEmpty && bytes.byteLength === 0 ? {} : parse(decode(bytes)))
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
   const where = issue === undefined || issue.path.length === 0 ? 'the body' : issue.path.join('.')

@@ -4,10 +4,10 @@
  */
 
 import type { Clock } from '@portico/shared/clock'
-import type { PlaceInput, RunnerInfo, RunnerReport } from '../ports.ts'
+import type { PlaceInput, ReserveInput, RunnerInfo, RunnerReport } from '../ports.ts'
 import type { ReservationTable } from '../store/reservations.ts'
 import type { RunnerRow, RunnerTable } from '../store/runners.ts'
-import { type Candidate, choose } from './score.ts'
+import { type Candidate, choose, roomFor } from './score.ts'
 
 const silentMs = 90_000
 /** Longer than the longest create; a promise that nobody kept or released ends by itself. */
@@ -32,6 +32,17 @@ export class Fleet {
     const chosen = choose(this.#candidates(now), input)
     this.reservations.put(input.sandbox, chosen.id, input.memMib, now + reservedMs)
     return chosen.id
+  }
+
+  /** Promises room on one runner to as many of the sandboxes as fit, and answers how many. */
+  reserve({ region, runner, sandboxes, memMib }: ReserveInput): number {
+    const now = this.#clock.now()
+    for (const sandbox of sandboxes) this.reservations.release(sandbox)
+    this.reservations.expire(now)
+    const candidate = this.#candidates(now).find(({ id }) => id === runner)
+    const count = Math.min(sandboxes.length, roomFor(candidate, { region, memMib }))
+    for (const sandbox of sandboxes.slice(0, count)) this.reservations.put(sandbox, runner, memMib, now + reservedMs)
+    return count
   }
 
   /** Keeps a report. The sandboxes it names are part of its figures, so their promises are kept. */

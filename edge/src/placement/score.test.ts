@@ -1,6 +1,6 @@
 import { AppError } from '@portico/shared/errors'
 import { describe, expect, test } from 'vitest'
-import { type Candidate, choose, type Need } from './score.ts'
+import { type Candidate, choose, type Need, roomFor } from './score.ts'
 
 const runner = (id: string, more: Partial<Candidate> = {}): Candidate => ({
   id,
@@ -48,5 +48,28 @@ describe('choosing a runner', () => {
     expect(refusal([runner('a', { connected: false }), runner('b', { draining: true })])).toBe('no_runner')
     expect(refusal([runner('a')], { ...need, avoid: ['a'] })).toBe('capacity')
     expect(refusal([])).toBe('no_runner')
+  })
+})
+
+describe('room on a certain runner', () => {
+  const codeOf = (candidate: Candidate | undefined) => {
+    try {
+      return roomFor(candidate, need)
+    } catch (error) {
+      return (error as AppError).code
+    }
+  }
+
+  test('is as many as its memory and its places are enough for', () => {
+    expect(codeOf(runner('a', { freeMemMib: 3000 }))).toBe(2)
+    expect(codeOf(runner('a', { freeSlots: 3 }))).toBe(3)
+  })
+
+  test('is none on a runner that is full, drains, is away or is not known', () => {
+    expect(codeOf(runner('a', { freeMemMib: 1000 }))).toBe('capacity')
+    expect(codeOf(runner('a', { freeSlots: -1 }))).toBe('capacity')
+    expect(codeOf(runner('a', { draining: true }))).toBe('capacity')
+    expect(codeOf(runner('a', { connected: false }))).toBe('runner_disconnected')
+    expect(codeOf(undefined)).toBe('runner_disconnected')
   })
 })

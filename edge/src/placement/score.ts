@@ -37,6 +37,18 @@ export function choose(candidates: readonly Candidate[], need: Need): Candidate 
   )
 }
 
+/** For how many sandboxes of this size a certain runner has room: what was saved on it can be nowhere else. */
+export function roomFor(runner: Candidate | undefined, need: Pick<Need, 'region' | 'memMib'>): number {
+  if (runner === undefined || !runner.connected) {
+    const why = `its runner, of region ${need.region}, is not connected`
+    throw new AppError('runner_disconnected', `cannot make the sandbox: ${why}`)
+  }
+  const count = Math.min(runner.freeSlots, Math.floor(runner.freeMemMib / need.memMib))
+  if (!runner.draining && count >= 1) return count
+  const why = runner.draining ? 'takes no new sandboxes' : `has no ${need.memMib} MiB of memory and a place free`
+  throw new AppError('capacity', `cannot make the sandbox: its runner ${why}`)
+}
+
 function compare(a: Candidate, b: Candidate, image: string): number {
   const ready = Number(b.images.includes(image)) - Number(a.images.includes(image))
   return ready || b.freeMemMib - a.freeMemMib || b.freeSlots - a.freeSlots || (a.id < b.id ? -1 : 1)

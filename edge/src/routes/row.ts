@@ -9,7 +9,7 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 export type BodyRule =
   | { readonly kind: 'none' }
   | { readonly kind: 'stream' }
-  | { readonly kind: 'json'; readonly schema: z.ZodType; readonly maxBytes: number }
+  | { readonly kind: 'json'; readonly schema: z.ZodType; readonly maxBytes: number; readonly mayBeEmpty: boolean }
 
 type Parsed<Rule extends BodyRule> = Rule extends { kind: 'json'; schema: infer Schema extends z.ZodType }
   ? z.output<Schema>
@@ -33,7 +33,12 @@ const maxJson = 1_048_576
 
 /** A JSON body of at most 1 MiB. */
 export function json<Schema extends z.ZodType>(schema: Schema) {
-  return { kind: 'json', schema, maxBytes: maxJson } as const
+  return { kind: 'json', schema, maxBytes: maxJson, mayBeEmpty: false } as const
+}
+
+/** The same, where no body stands for an empty object. */
+export function jsonOrNothing<Schema extends z.ZodType>(schema: Schema) {
+  return { ...json(schema), mayBeEmpty: true } as const
 }
 
 /** A row whose calls change something that is kept: each of them is logged. */

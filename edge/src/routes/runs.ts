@@ -1,6 +1,12 @@
 /** `/v1/runs`: a sandbox's life. The sandbox's object decides everything; here requests become its calls, and its answers documents. */
 
-import { createRequest, type DestroyResponse, type RunRecord, type UpdateRequest } from '@portico/shared/api'
+import {
+  createRequest,
+  type DestroyResponse,
+  type RunRecord,
+  type UpdateRequest,
+  type UsageResponse,
+} from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import { newSandboxId, parseSandboxId } from '@portico/shared/ids'
 import { costCents } from '@portico/shared/usage'
@@ -18,8 +24,8 @@ type RunRequest = z.output<typeof runRequest>
 export async function createRun(call: Call<'key', RunRequest>): Promise<Response> {
   const { body, objects, principal } = call
   refuseUnsupported(body)
-  const { image, vcpus, mem_mib, disk_mib, timeout, env } = body
-  const spec = { image, vcpus, mem_mib, disk_mib, idle_timeout: timeout, env }
+  const { image, vcpus, mem_mib, disk_mib, timeout, env, auto_resume, on_idle } = body
+  const spec = { image, vcpus, mem_mib, disk_mib, idle_timeout: timeout, env, auto_resume, on_idle }
   const sandbox = newSandboxId()
   call.subject.sandbox = sandbox
   const created = objects.sandbox(sandbox).create({ ...principal, sandbox, spec })
@@ -51,6 +57,27 @@ export async function destroyRun(call: KeyCall): Promise<Response> {
   const { record, usage } = unwrap(await reach('destroy the sandbox', sandbox.destroy(call.principal)))
   const cost_cents = costCents(usage.uptime_ms, record.vcpus, record.mem_mib)
   return Response.json({ status: 'destroyed', ...usage, cost_cents } satisfies DestroyResponse)
+}
+
+/** `POST /v1/runs/{id}/hibernate` */
+export async function hibernateRun(call: KeyCall): Promise<Response> {
+  const { id, sandbox } = sandboxOf(call)
+  call.services.routes.drop(id)
+  return Response.json(unwrap(await reach('hibernate the sandbox', sandbox.hibernate(call.principal))))
+}
+
+/** `POST /v1/runs/{id}/resume` */
+export async function resumeRun(call: KeyCall): Promise<Response> {
+  const { sandbox } = sandboxOf(call)
+  return Response.json(unwrap(await reach('resume the sandbox', sandbox.resume(call.principal))))
+}
+
+/** `GET /v1/runs/{id}/usage` */
+export async function readUsage(call: KeyCall): Promise<Response> {
+  const { sandbox } = sandboxOf(call)
+  const { record, usage } = unwrap(await reach('measure the sandbox', sandbox.usage(call.principal)))
+  const cost_cents = costCents(usage.uptime_ms, record.vcpus, record.mem_mib)
+  return Response.json({ ...usage, cost_cents } satisfies UsageResponse)
 }
 
 /** The sandbox that a path names. What cannot be an id is a sandbox that does not exist, and costs no object. */

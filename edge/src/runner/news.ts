@@ -1,5 +1,5 @@
 /**
- * What a runner tells by itself: its status and the ends of sandboxes. The region learns the status, the sandboxes' own objects decide
+ * What a runner tells by itself: its status and what happens to sandboxes. The region learns the status, the sandboxes' own objects decide
  * what it means for them, and the runner is told to destroy what nobody claims.
  */
 
@@ -10,8 +10,8 @@ import type { Usage } from '@portico/shared/usage'
 import { unwrap } from '../outcome.ts'
 import { reach } from '../platform-errors.ts'
 import type { CallOutcome, Objects } from '../ports.ts'
-import type { AssignedTable } from '../store/assigned.ts'
-import { difference } from './reconcile.ts'
+import type { Assigned, AssignedTable } from '../store/assigned.ts'
+import { difference, type Untold } from './reconcile.ts'
 
 /** What one status may make the edge ask about; the next status, 30 s later at most, goes on. */
 const mostAtOnce = 100
@@ -31,7 +31,7 @@ export async function hearStatus(options: NewsOptions, tunnel: string, status: R
   const { objects, assigned, clock, runner, region } = options
   const { op: _op, session: _session, sandboxes, ...figures } = status
   const known = sandboxes.filter((one) => parseSandboxId(one.sandbox) !== undefined)
-  const { lost, unknown } = difference(assigned.all(), known, clock.now())
+  const { lost, unknown, untold } = difference(assigned.all(), known, clock.now())
   const report = { ...figures, sandboxes: known.map((one) => one.sandbox) }
   await reach('report the runner', objects.region(region).report(runner, tunnel, clock.now(), report))
   for (const row of lost.slice(0, mostAtOnce)) {
@@ -39,6 +39,7 @@ export async function hearStatus(options: NewsOptions, tunnel: string, status: R
     assigned.remove(row.sandbox, row.generation)
   }
   for (const one of unknown.slice(0, mostAtOnce)) await settle(options, one.sandbox, one.generation)
+  for (const news of untold.slice(0, mostAtOnce)) await tell(options, news)
 }
 
 /** Takes an event: whatever it is, the sandbox's object knows what to do with it. */
@@ -46,14 +47,30 @@ export async function hearEvent(options: NewsOptions, message: SandboxEventMessa
   const { objects, assigned, runner } = options
   if (parseSandboxId(message.sandbox) === undefined) return
   unwrap(await reach('report a sandbox', objects.sandbox(message.sandbox).event(runner, message)))
-  if (message.state === 'destroyed') assigned.remove(message.sandbox, message.generation)
+  if (message.state === 'destroyed') return assigned.remove(message.sandbox, message.generation)
+  // It may have been news of the past, or a call was under way: the next status is compared anew.
+  assigned.tell(message.sandbox, message.generation, null)
+}
+
+/** A sandbox is in another state than its object was last told. */
+async function tell({ objects, assigned, runner }: NewsOptions, { row, state }: Untold): Promise<void> {
+  const { sandbox, generation } = row
+  // Whatever happened since this status came in is younger than it.
+  if (!isSame(assigned.get(sandbox), row)) return
+  const message = { op: 'sandbox.event', sandbox, generation, state } as const
+  const isTaken = unwrap(await reach('report a sandbox', objects.sandbox(sandbox).event(runner, message)))
+  if (isTaken && isSame(assigned.get(sandbox), row)) assigned.tell(sandbox, generation, state)
+}
+
+function isSame(now: Assigned | undefined, then: Assigned): boolean {
+  return now?.generation === then.generation && now.told === then.told
 }
 
 /** A sandbox that this runner was not known to have: kept if its own object says so, destroyed otherwise. */
 async function settle(options: NewsOptions, sandbox: string, generation: number): Promise<void> {
   const { objects, assigned, clock, runner, destroy } = options
   const kept = await reach('ask for a sandbox', objects.sandbox(sandbox).claims(runner, generation))
-  if (kept) return assigned.put({ sandbox, generation, confirmed: true, since: clock.now() })
+  if (kept) return assigned.put({ sandbox, generation, confirmed: true, since: clock.now(), told: null })
   const answer = await destroy(sandbox, generation)
   if (!answer.ok) return
   const ended = { op: 'sandbox.event', sandbox, generation, state: 'destroyed', usage: answer.value } as const

@@ -1,17 +1,16 @@
+import type { SandboxState } from '@portico/shared/lifecycle'
 import { describe, expect, test } from 'vitest'
+import type { Assigned } from '../store/assigned.ts'
 import { difference, unconfirmedMs } from './reconcile.ts'
 
-const given = (sandbox: string, generation = 1, confirmed = true, since = 0) => ({
-  sandbox,
-  generation,
-  confirmed,
-  since,
-})
-const there = (
+const given = (
   sandbox: string,
   generation = 1,
-  state: 'running' | 'destroying' | 'destroyed' | 'error' | 'creating' = 'running',
-) => ({
+  confirmed = true,
+  since = 0,
+  told: string | null = 'running',
+): Assigned => ({ sandbox, generation, confirmed, since, told })
+const there = (sandbox: string, generation = 1, state: SandboxState = 'running') => ({
   sandbox,
   generation,
   state,
@@ -19,10 +18,9 @@ const there = (
 
 describe('what a runner has against what it was given', () => {
   test('is the same: nothing to do', () => {
-    expect(difference([given('a'), given('b', 2)], [there('b', 2, 'error'), there('a')], 0)).toEqual({
-      lost: [],
-      unknown: [],
-    })
+    const known = [given('a'), given('b', 2, true, 0, 'error'), given('c', 1, true, 0, 'hibernated')]
+    const reported = [there('b', 2, 'error'), there('a'), there('c', 1, 'hibernated')]
+    expect(difference(known, reported, 0)).toEqual({ lost: [], unknown: [], untold: [] })
   })
 
   test('lacks one: lost, unless its create is not answered yet', () => {
@@ -35,12 +33,33 @@ describe('what a runner has against what it was given', () => {
   })
 
   test('has another generation: lost in the one, unknown in the other', () => {
-    expect(difference([given('a', 2)], [there('a', 1)], 0)).toEqual({ lost: [given('a', 2)], unknown: [there('a', 1)] })
+    expect(difference([given('a', 2)], [there('a', 1)], 0)).toEqual({
+      lost: [given('a', 2)],
+      unknown: [there('a', 1)],
+      untold: [],
+    })
   })
 
   test('has one whose create is under way: known, until nobody can be waiting for it any more', () => {
     const row = given('a', 1, false, 1000)
     expect(difference([row], [there('a', 1, 'creating')], 1000 + unconfirmedMs - 1).unknown).toEqual([])
     expect(difference([row], [there('a', 1, 'creating')], 1000 + unconfirmedMs).unknown).toHaveLength(1)
+  })
+
+  test('sleeps like any other: not lost while it is reported, lost when it is not, claimed when nobody knew of it', () => {
+    const row = given('a', 1, true, 0, 'hibernated')
+    expect(difference([row], [there('a', 1, 'hibernated')], 0).lost).toEqual([])
+    expect(difference([row], [], 0).lost).toEqual([row])
+    expect(difference([], [there('a', 1, 'hibernated')], 0).unknown).toHaveLength(1)
+  })
+
+  test('is in another state than was told, or in one of which nobody is certain: told once it stays in it', () => {
+    const slept = given('a')
+    expect(difference([slept], [there('a', 1, 'hibernated')], 0).untold).toEqual([{ row: slept, state: 'hibernated' }])
+    const uncertain = given('a', 1, true, 0, null)
+    expect(difference([uncertain], [there('a')], 0).untold).toEqual([{ row: uncertain, state: 'running' }])
+    for (const state of ['creating', 'hibernating', 'resuming', 'destroying'] as const)
+      expect(difference([uncertain], [there('a', 1, state)], 0).untold).toEqual([])
+    expect(difference([given('a', 1, false, 0, null)], [there('a')], 0).untold).toEqual([])
   })
 })

@@ -9,6 +9,7 @@ import { AppError, type WireError } from '@portico/shared/errors'
 import { after } from '@portico/shared/lifecycle'
 import { reach } from '../platform-errors.ts'
 import type { CallOutcome, Created, CreateInput } from '../ports.ts'
+import { asked } from './asked.ts'
 import { finishDestroy, startDestroy } from './destroy.ts'
 import type { Fence } from './fence.ts'
 import type { Life } from './life.ts'
@@ -33,7 +34,7 @@ async function makeSomewhere(life: Life, input: CreateInput): Promise<RunRecord>
   let refusal: AppError | undefined
   while (avoid.length < mostPlacements) {
     const fence = await place(life, input, avoid, refusal)
-    const answer = await ask(life, fence, input)
+    const answer = await askRunner(life, fence, input)
     if (!life.holds(fence) || life.known.state !== 'creating') throw overtaken()
     if (answer.ok) return ready(life, answer.value)
     if (!isRefusal(answer)) throw fail(life, answer)
@@ -45,8 +46,8 @@ async function makeSomewhere(life: Life, input: CreateInput): Promise<RunRecord>
 
 async function place(life: Life, input: CreateInput, avoid: string[], refusal: AppError | undefined): Promise<Fence> {
   const { sandbox, region, spec } = input
-  const asked = { sandbox, region, image: spec.image, memMib: spec.mem_mib, avoid }
-  const placed = await reach('create the sandbox', life.objects.region(region).place(asked)).catch((thrown) => {
+  const need = { sandbox, region, image: spec.image, memMib: spec.mem_mib, avoid }
+  const placed = await reach('create the sandbox', life.objects.region(region).place(need)).catch((thrown) => {
     throw giveUp(life, AppError.from(thrown))
   })
   if (life.known.state !== 'creating') {
@@ -59,21 +60,18 @@ async function place(life: Life, input: CreateInput, avoid: string[], refusal: A
   return { runner: placed.value, generation }
 }
 
-async function ask(life: Life, fence: Fence, input: CreateInput): Promise<CallOutcome<Created>> {
-  try {
-    const runner = life.objects.runner(fence.runner)
-    return await reach('create the sandbox', runner.create(input.sandbox, fence.generation, input.spec))
-  } catch (thrown) {
-    return { ok: false, error: AppError.from(thrown).toWire(), reached: 'unknown' }
-  }
+function askRunner(life: Life, fence: Fence, input: CreateInput): Promise<CallOutcome<Created>> {
+  const runner = life.objects.runner(fence.runner)
+  return asked('create the sandbox', runner.create(input.sandbox, fence.generation, input.spec))
 }
 
-function ready(life: Life, made: Created): RunRecord {
+/** It runs. */
+export function ready(life: Life, made: Created): RunRecord {
   const record = life.change({
     state: after(life.known.state, 'ready'),
     resolvedImage: made.resolvedImage,
     createMs: made.createMs,
-    readyAt: life.clock.now(),
+    runningSince: life.clock.now(),
   })
   return publicRecord(record)
 }
@@ -83,26 +81,28 @@ function isRefusal(answer: { reached: string; error: WireError }): boolean {
   return answer.reached === 'not_sent' || (answer.reached === 'answered' && answer.error.code === 'capacity')
 }
 
-/** The runner has said that it failed and freed everything; or nobody knows, and then it is told to destroy it until it confirms. */
-function fail(life: Life, answer: { reached: string; error: WireError }): AppError {
+/** The runner has said that it failed and freed everything, or never heard of it; or nobody knows, and then it is told to destroy it until it confirms. */
+export function fail(life: Life, answer: { reached: string; error: WireError }): AppError {
   const error = AppError.fromWire(answer.error)
-  if (answer.reached === 'answered') return giveUp(life, error)
+  if (answer.reached !== 'unknown') return giveUp(life, error)
   startDestroy(life, error.message)
   life.inBackground('undo the create', finishDestroy(life))
   return error
 }
 
-function giveUp(life: Life, error: AppError): AppError {
+/** It never was. */
+export function giveUp(life: Life, error: AppError): AppError {
   life.end(null, error.message)
   giveBackPlace(life)
   return error
 }
 
-function giveBackPlace(life: Life): void {
+/** No runner needs to keep room for it. */
+export function giveBackPlace(life: Life): void {
   const { id, region } = life.known
   life.inBackground('give the place back', life.objects.region(region).release(id))
 }
 
-function overtaken(): AppError {
+export function overtaken(): AppError {
   return new AppError('conflict', 'cannot create the sandbox: it was destroyed while it was being created')
 }

@@ -6,6 +6,7 @@ import { create } from './create.ts'
 import { destroy } from './destroy.ts'
 import { claims, hear, lose, wake } from './news.ts'
 import { createLimitMs, keptAfterEndMs } from './record.ts'
+import { hibernate, resume } from './sleep.ts'
 import { update } from './update.ts'
 
 let world: World
@@ -283,6 +284,11 @@ describe('whatever happens in whatever order', () => {
     'crash',
     'stranger',
     'lost',
+    'hibernate',
+    'resume',
+    'asleep',
+    'awake',
+    'cut',
     'sleep',
     'alarm',
     'answer',
@@ -313,7 +319,9 @@ describe('whatever happens in whatever order', () => {
           expect(stored.version).toBeGreaterThanOrEqual(version)
           expect(stored.indexed).toBeLessThanOrEqual(stored.version)
           version = stored.version
-          if (stored.state === 'creating' || stored.state === 'destroying') expect(world.alarm).toBeDefined()
+          if (!['running', 'hibernated', 'error', 'destroyed'].includes(stored.state)) expect(world.alarm).toBeDefined()
+          if (stored.state === 'hibernated') expect(stored.runningSince).toBeNull()
+          if (stored.state === 'running') expect(stored.runningSince).not.toBeNull()
         }
         world.create = async () => made
         for (const answer of answers) answer.resolve(made)
@@ -338,11 +346,23 @@ describe('whatever happens in whatever order', () => {
       case 'update':
         return void pending.push(codeOf(update(world.life, world.caller, 3)))
       case 'idle':
-        return hear(world.life, runner, { ...event('destroyed', generation), usage })
+        return void (await hear(world.life, runner, { ...event('destroyed', generation), usage }))
       case 'crash':
-        return hear(world.life, runner, event('error', generation))
+        return void (await hear(world.life, runner, event('error', generation)))
       case 'stranger':
-        return hear(world.life, 'runner-9', event('destroyed', generation))
+        return void (await hear(world.life, 'runner-9', event('destroyed', generation)))
+      case 'hibernate':
+        return void pending.push(codeOf(hibernate(world.life, world.caller)))
+      case 'resume':
+        return void pending.push(codeOf(resume(world.life, world.caller)))
+      case 'asleep':
+        return void (await hear(world.life, runner, event('hibernated', generation)))
+      case 'awake':
+        return void (await hear(world.life, runner, event('running', generation)))
+      case 'cut':
+        world.hibernate = async () => failing('deadline', 'unknown')
+        world.resume = async () => failing('capacity', 'answered')
+        return
       case 'lost':
         return lose(world.life, runner, generation)
       case 'sleep':

@@ -5,13 +5,12 @@
 
 import type { Clock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
-import { request } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
 import { logFailure } from '../log.ts'
 import { fromPlatform } from '../platform-errors.ts'
 import type { Caller, Objects } from '../ports.ts'
 import { type Fence, isCurrent } from './fence.ts'
-import { indexEntry, nextAlarm, type SandboxRecord } from './record.ts'
+import { indexEntry, nextAlarm, type SandboxRecord, storedRecord } from './record.ts'
 
 /** Where the record is kept. */
 export interface RecordStore {
@@ -46,7 +45,10 @@ export class Life {
   }
 
   get record(): SandboxRecord | undefined {
-    this.#record ??= this.#store.get()
+    if (this.#record === undefined) {
+      const stored = this.#store.get()
+      if (stored !== undefined) this.#record = storedRecord(stored)
+    }
     return this.#record
   }
 
@@ -70,7 +72,7 @@ export class Life {
   /** The end: from here on nothing changes but the index. Ending twice keeps the first. */
   end(usage: Usage | null, reason: string | null = this.known.reason): SandboxRecord {
     if (this.known.state === 'destroyed') return this.known
-    return this.change({ state: 'destroyed', reason, usage, endedAt: this.clock.now(), retryAt: null })
+    return this.change({ state: 'destroyed', reason, usage, ...over, endedAt: this.clock.now() })
   }
 
   /** The record, if it is this caller's and not over. */
@@ -155,20 +157,8 @@ export class Life {
   }
 }
 
+const over = { runningSince: null, retryAt: null }
+
 export function notFound(): AppError {
   return new AppError('sandbox_not_found', 'cannot find the sandbox: there is none with this id')
-}
-
-/** Throws unless the sandbox may be used, with the code that says why not. */
-export function assertUsable(record: SandboxRecord, action: string): void {
-  const verdict = request(record.state, 'use')
-  if (verdict.kind !== 'denied') return
-  switch (record.state) {
-    case 'error':
-      throw new AppError('sandbox_failed', `cannot ${action}: ${record.reason ?? verdict.reason}`)
-    case 'creating':
-      throw new AppError('sandbox_not_running', `cannot ${action}: ${verdict.reason}`)
-    default:
-      throw notFound()
-  }
 }

@@ -1,22 +1,39 @@
 /** What a runner tells of a sandbox by itself, and what the alarm finds. Only the runner and generation in force count. */
 
 import type { SandboxEventMessage } from '@portico/shared/control'
-import { after } from '@portico/shared/lifecycle'
+import { after, holdsMachine } from '@portico/shared/lifecycle'
 import { finishDestroy, startDestroy } from './destroy.ts'
 import type { Life } from './life.ts'
-import { isForgettable, lastKnownUsage } from './record.ts'
+import { isForgettable, isOnItsWay, lastKnownUsage, type SandboxRecord } from './record.ts'
+import { answerLimitMs, asleep, awake, finishSleep, isChanging } from './sleep.ts'
+import { stateAfterNews } from './told.ts'
 
-/** The sandbox ended or broke on its runner. */
-export async function hear(life: Life, runner: string, message: SandboxEventMessage): Promise<void> {
+/** Takes news. False if a call is under way whose answer says the same, or more. */
+export async function hear(life: Life, runner: string, message: SandboxEventMessage): Promise<boolean> {
   const { record } = life
-  if (record === undefined || !life.holds({ runner, generation: message.generation })) return
+  if (record === undefined || !life.holds({ runner, generation: message.generation })) return true
+  const isTaken = take(life, record, message)
+  await life.publish()
+  return isTaken
+}
+
+function take(life: Life, record: SandboxRecord, message: SandboxEventMessage): boolean {
   if (message.state === 'destroyed') {
     life.end(message.usage ?? lastKnownUsage(record, life.clock.now()), message.reason ?? record.reason)
-  } else if (message.state === 'error' && record.state !== 'creating') {
-    // While it is being created the answer of the create says the same, to somebody who waits for it.
-    fail(life, message.reason ?? 'its virtual machine ended unexpectedly', message)
+    return true
   }
-  await life.publish()
+  if (record.state === 'creating' || (message.state !== 'error' && isChanging(life))) return false
+  if (message.state === 'error') fail(life, message.reason ?? 'its virtual machine ended unexpectedly', message)
+  else move(life, record, message)
+  return true
+}
+
+/** It fell asleep or woke by itself. */
+function move(life: Life, record: SandboxRecord, { state: told, usage }: SandboxEventMessage): void {
+  const state = stateAfterNews(record.state, told)
+  if (state === 'hibernated' && (state !== record.state || usage !== undefined)) asleep(life, usage)
+  else if (state === 'running' && state !== record.state) awake(life)
+  else if (state !== record.state) life.change({ state, retryAt: life.clock.now() + answerLimitMs })
 }
 
 /** Its runner no longer has it. */
@@ -25,7 +42,7 @@ export async function lose(life: Life, runner: string, generation: number): Prom
   if (record === undefined || !life.holds({ runner, generation })) return
   // It reports what it has before it answers the destroy, and the answer, given again if need be, holds the final usage.
   if (record.state === 'destroying') life.inBackground('destroy the sandbox', finishDestroy(life))
-  else if (record.state === 'running') fail(life, 'lost by its runner', {})
+  else if (record.state !== 'creating') fail(life, 'lost by its runner', {})
   await life.publish()
 }
 
@@ -33,7 +50,7 @@ export async function lose(life: Life, runner: string, generation: number): Prom
 export function claims(life: Life, runner: string, generation: number): boolean {
   const { record } = life
   if (record === undefined || !life.holds({ runner, generation })) return false
-  return record.state === 'creating' || record.state === 'running'
+  return holdsMachine(record.state) || record.state === 'hibernated'
 }
 
 /** Finishes or fails what was interrupted, tells the account what it does not know yet, and forgets what ended long ago. */
@@ -42,6 +59,7 @@ export async function wake(life: Life): Promise<void> {
   if (record === undefined) return
   if (isForgettable(record, life.clock.now())) return life.clear()
   if (record.state === 'creating' && !life.isUnderWay('create')) startDestroy(life, 'its creation was interrupted')
+  else if (isOnItsWay(record.state)) await finishSleep(life).catch(() => undefined)
   if (life.known.state === 'destroying') await finishDestroy(life).catch(() => undefined)
   await life.publish()
   life.keepAlarm()
@@ -51,5 +69,6 @@ function fail(life: Life, reason: string, told: { usage?: SandboxEventMessage['u
   const { known } = life
   const state = after(known.state, 'failed')
   if (state === known.state) return
-  life.change({ state, reason, usage: told.usage ?? lastKnownUsage(known, life.clock.now()) })
+  const usage = told.usage ?? lastKnownUsage(known, life.clock.now())
+  life.change({ state, reason, usage, runningSince: null, retryAt: null })
 }

@@ -4,10 +4,15 @@ import type { RunRecord } from '@portico/shared/api'
 import type { SandboxSpec } from '@portico/shared/control'
 import type { SandboxState } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
-import type { CreateInput, IndexEntry } from '../ports.ts'
+import type { Caller, IndexEntry } from '../ports.ts'
 
 /** What was asked for, without the environment: that may hold secrets, so it goes to the guest and is not kept. */
 export type KeptSpec = Omit<SandboxSpec, 'env'>
+
+export interface NewSandbox extends Caller {
+  readonly sandbox: string
+  readonly spec: KeptSpec & Partial<Pick<SandboxSpec, 'env'>>
+}
 
 export interface SandboxRecord {
   readonly id: string
@@ -23,14 +28,20 @@ export interface SandboxRecord {
   readonly resolvedImage: string | null
   readonly createMs: number | null
   readonly createdAt: number
-  readonly readyAt: number | null
   readonly endedAt: number | null
+  /** The last figures that its runner told. */
   readonly usage: Usage | null
+  /** It has been running since then, and `usage` does not hold that time yet. */
+  readonly runningSince: number | null
+  /** The sandbox that it is a fork of, and the snapshot that it was restored from. */
+  readonly forkedFrom: string | null
+  readonly restoredFrom: string | null
   /** Rises with each change; `indexed` is the last one that the account's index has. */
   readonly version: number
   readonly indexed: number
-  /** Destroys that the runner did not answer, and when to try again. */
+  /** Destroys that the runner did not answer. */
   readonly failedDestroys: number
+  /** When the alarm goes on with a destroy, a hibernation or a resume that nobody finished. */
   readonly retryAt: number | null
 }
 
@@ -41,7 +52,17 @@ export const keptAfterEndMs = 24 * 3_600_000
 /** What is due but still under way is looked at again after this long. */
 const lookAgainMs = 5_000
 
-export function newRecord(input: CreateInput, now: number): SandboxRecord {
+/** A record as it was stored, perhaps before sandboxes could sleep. */
+export function storedRecord(stored: SandboxRecord & { readonly readyAt?: number | null }): SandboxRecord {
+  const { readyAt = null, ...record } = stored
+  const { auto_resume = false, on_idle = 'destroy' } = record.spec as Partial<KeptSpec>
+  const { runningSince = record.state === 'running' ? readyAt : null } = record as Partial<SandboxRecord>
+  const { forkedFrom = null, restoredFrom = null } = record as Partial<SandboxRecord>
+  return { ...record, spec: { ...record.spec, auto_resume, on_idle }, runningSince, forkedFrom, restoredFrom }
+}
+
+/** The first record; the environment, which may hold secrets, is not taken over. */
+export function newRecord(input: NewSandbox, now: number): SandboxRecord {
   const { env: _secret, ...spec } = input.spec
   return {
     id: input.sandbox,
@@ -55,9 +76,11 @@ export function newRecord(input: CreateInput, now: number): SandboxRecord {
     resolvedImage: null,
     createMs: null,
     createdAt: now,
-    readyAt: null,
     endedAt: null,
     usage: null,
+    runningSince: null,
+    forkedFrom: null,
+    restoredFrom: null,
     version: 1,
     indexed: 0,
     failedDestroys: 0,
@@ -79,8 +102,12 @@ export function publicRecord(record: SandboxRecord): RunRecord {
     mem_mib: spec.mem_mib,
     disk_mib: spec.disk_mib,
     timeout: spec.idle_timeout,
+    auto_resume: spec.auto_resume,
+    on_idle: spec.on_idle,
     create_ms: record.createMs ?? 0,
     created_at: new Date(record.createdAt).toISOString(),
+    ...(record.forkedFrom === null ? {} : { forked_from: record.forkedFrom }),
+    ...(record.restoredFrom === null ? {} : { restored_from: record.restoredFrom }),
   }
 }
 
@@ -96,20 +123,28 @@ export function indexEntry(record: SandboxRecord): IndexEntry {
   }
 }
 
-/** What the edge itself knows of the use, where the runner can no longer say more: the last figures it sent, or the time alone. */
+/** What the edge itself knows of the use, where the runner can no longer say more: the last figures it sent, and the time that it ran since. */
 export function lastKnownUsage(record: SandboxRecord, now: number): Usage {
-  const uptime = record.readyAt === null ? 0 : Math.max(0, now - record.readyAt)
-  return record.usage ?? { cpu_ms: 0, mem_peak_bytes: 0, mem_current_bytes: 0, disk_used_bytes: 0, uptime_ms: uptime }
+  const ran = record.runningSince === null ? 0 : Math.max(0, now - record.runningSince)
+  const usage = record.usage ?? nothingUsed
+  return { ...usage, uptime_ms: usage.uptime_ms + ran }
 }
+
+const nothingUsed: Usage = { cpu_ms: 0, mem_peak_bytes: 0, mem_current_bytes: 0, disk_used_bytes: 0, uptime_ms: 0 }
 
 /** When the object must look at the record by itself; undefined when there is nothing to wait for. */
 export function nextAlarm(record: SandboxRecord, now: number): number | undefined {
   const times: number[] = []
   if (record.indexed < record.version) times.push(now)
   if (record.state === 'creating') times.push(record.createdAt + createLimitMs)
-  if (record.state === 'destroying') times.push(record.retryAt ?? now)
+  if (record.state === 'destroying' || isOnItsWay(record.state)) times.push(record.retryAt ?? now)
   if (record.endedAt !== null) times.push(record.endedAt + keptAfterEndMs)
   return times.length === 0 ? undefined : Math.max(now + lookAgainMs, Math.min(...times))
+}
+
+/** Falling asleep, or waking. */
+export function isOnItsWay(state: SandboxState): state is 'hibernating' | 'resuming' {
+  return state === 'hibernating' || state === 'resuming'
 }
 
 /** Whether the record of a destroyed sandbox has done its duty. */

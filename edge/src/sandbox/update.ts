@@ -4,8 +4,9 @@ import type { RunRecord } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import { reach } from '../platform-errors.ts'
 import type { Caller } from '../ports.ts'
+import { assertAllowed } from './allowed.ts'
 import { captureFence } from './fence.ts'
-import { assertUsable, type Life, notFound } from './life.ts'
+import { type Life, notFound } from './life.ts'
 import { publicRecord } from './record.ts'
 
 const action = 'change the sandbox'
@@ -13,7 +14,8 @@ const action = 'change the sandbox'
 /** Sets the idle time in seconds; 0 is never. */
 export async function update(life: Life, caller: Caller, idleTimeout: number): Promise<RunRecord> {
   const record = life.usable(caller)
-  assertUsable(record, action)
+  // Its runner may not have heard of it yet.
+  assertAllowed(record, record.state === 'creating' ? 'use' : 'update', action)
   const fence = captureFence(record)
   if (fence === undefined) throw notFound()
   const runner = life.objects.runner(fence.runner)

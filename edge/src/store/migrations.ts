@@ -10,6 +10,10 @@ export const accountSchema: readonly string[] = [
      created_at INTEGER NOT NULL, ended_at INTEGER, usage TEXT
    )`,
   'CREATE INDEX sandboxes_active ON sandboxes (region, created_at DESC) WHERE ended_at IS NULL',
+  `CREATE TABLE snapshots (
+     id TEXT PRIMARY KEY, region TEXT NOT NULL, run TEXT NOT NULL, runner TEXT NOT NULL, size_bytes INTEGER,
+     created_at INTEGER NOT NULL, resolved_image TEXT NOT NULL, spec TEXT NOT NULL
+   )`,
 ]
 
 export const directorySchema: readonly string[] = [
@@ -30,6 +34,7 @@ export const runnerSchema: readonly string[] = [
   `CREATE TABLE assigned (
      sandbox TEXT PRIMARY KEY, generation INTEGER NOT NULL, confirmed INTEGER NOT NULL, since INTEGER NOT NULL
    )`,
+  'ALTER TABLE assigned ADD COLUMN told TEXT',
 ]
 
 /** Brings an object's database up to the end of its list; the number of steps taken is kept in the object's key-value storage. */

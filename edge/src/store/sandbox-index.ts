@@ -5,6 +5,8 @@ import type { IndexEntry } from '../ports.ts'
 import { statement } from './sql.ts'
 
 const listed = 1000
+/** What records say that were written before sandboxes could sleep. */
+const oldDefaults = { auto_resume: false, on_idle: 'destroy' } as const
 
 export class SandboxIndex {
   readonly #put
@@ -32,6 +34,6 @@ export class SandboxIndex {
   }
 
   active(region: string): RunRecord[] {
-    return this.#active.all(region, listed).map((row) => JSON.parse(row.record) as RunRecord)
+    return this.#active.all(region, listed).map((row) => ({ ...oldDefaults, ...(JSON.parse(row.record) as RunRecord) }))
   }
 }

@@ -16,6 +16,12 @@ type Accepted<Name extends Op> = Extract<z.output<(typeof answers)[Name]>, { ok:
 /** How long a runner may take. A boot may be tried twice. */
 const limits: Record<Op, number> = {
   'sandbox.create': 100_000,
+  'sandbox.restore': 100_000,
+  'sandbox.fork': 100_000,
+  'sandbox.snapshot': 100_000,
+  'sandbox.hibernate': 60_000,
+  'sandbox.resume': 60_000,
+  'snapshot.delete': 30_000,
   'sandbox.update': 10_000,
   'sandbox.destroy': 30_000,
   'sandbox.stats': 10_000,

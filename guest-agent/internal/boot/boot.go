@@ -43,7 +43,7 @@ func Boot() (*Machine, error) {
 		{"disks", func() (err error) { disks, err = awaitDisks("image", "scratch"); return err }},
 		{"root", func() error { return m.makeRoot(disks["image"], disks["scratch"]) }},
 		{"switch", switchRoot},
-		{"grow", func() error { return m.tolerate("grow the scratch disk", growDisk(m.Disk.folder, disks["scratch"])) }},
+		{"grow", func() error { return m.tolerate("grow the scratch disk", m.Disk.Grow()) }},
 		{"user_trees", func() error { return doAll(userTrees) }},
 		{"limits", m.setLimits},
 		{"network", func() error { return m.tolerate("bring up the loopback", loopback()) }},
@@ -85,7 +85,7 @@ func (m *Machine) makeRoot(image, scratch string) error {
 	if err != nil {
 		return fmt.Errorf("cannot open the scratch disk: %w", err)
 	}
-	m.Disk = &Disk{folder}
+	m.Disk = &Disk{folder, scratch}
 	return nil
 }
 

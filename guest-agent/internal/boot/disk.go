@@ -10,12 +10,15 @@ import (
 )
 
 // Disk is the scratch disk beneath the root. After the switch of roots no path leads to it; this handle does.
-type Disk struct{ folder *os.File }
+type Disk struct {
+	folder *os.File
+	device string
+}
 
-// growDisk makes the file system as large as its device: the host may have enlarged that since it was made.
-func growDisk(folder *os.File, device string) error {
+// Grow makes the file system as large as its device: the host may have enlarged that since it was made. It does nothing to one that fits.
+func (d *Disk) Grow() error {
 	const resize = 0x40086610 // EXT4_IOC_RESIZE_FS
-	sectors, err := os.ReadFile("/sys/class/block/" + strings.TrimPrefix(device, "/dev/") + "/size")
+	sectors, err := os.ReadFile("/sys/class/block/" + strings.TrimPrefix(d.device, "/dev/") + "/size")
 	if err != nil {
 		return err
 	}
@@ -24,11 +27,11 @@ func growDisk(folder *os.File, device string) error {
 		return err
 	}
 	var status syscall.Statfs_t
-	if err := syscall.Fstatfs(int(folder.Fd()), &status); err != nil {
+	if err := syscall.Fstatfs(int(d.folder.Fd()), &status); err != nil {
 		return err
 	}
 	blocks := count * 512 / uint64(status.Bsize)
-	if _, _, number := syscall.Syscall(syscall.SYS_IOCTL, folder.Fd(), resize, uintptr(unsafe.Pointer(&blocks))); number != 0 {
+	if _, _, number := syscall.Syscall(syscall.SYS_IOCTL, d.folder.Fd(), resize, uintptr(unsafe.Pointer(&blocks))); number != 0 {
 		return number
 	}
 	return nil

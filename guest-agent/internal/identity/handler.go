@@ -15,6 +15,7 @@ const (
 	maxRequest  = 4 << 20
 	maxHostname = 64
 	minEntropy  = 32
+	tokenLength = 32
 )
 
 type request struct {
@@ -22,6 +23,7 @@ type request struct {
 	Hostname    string            `json:"hostname"`
 	ClockUnixMs float64           `json:"clock_unix_ms"`
 	Entropy     string            `json:"entropy"`
+	Token       string            `json:"token"`
 	Env         map[string]string `json:"env"`
 }
 
@@ -29,17 +31,19 @@ type confirmation struct {
 	Hostname     string `json:"hostname"`
 	ClockUnixMs  int64  `json:"clock_unix_ms"`
 	EntropyBytes int    `json:"entropy_bytes"`
+	TokenSha256  string `json:"token_sha256"`
 }
 
-// Handler is the handler of POST /identity. keepEnvironment takes the sandbox's variables for every process to come.
-func Handler(machine Machine, keepEnvironment func(map[string]string) *proto.Failure) http.HandlerFunc {
+// Handler is the handler of POST /identity. keepEnvironment takes the sandbox's variables for every process to come; from the confirmation on,
+// the gate lets only those in who know the token.
+func Handler(machine Machine, gate *Gate, keepEnvironment func(map[string]string) *proto.Failure) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var wanted request
 		if failure := proto.ReadJSON(r, maxRequest, &wanted); failure != nil {
 			proto.AnswerFailure(w, failure)
 			return
 		}
-		confirmed, failure := apply(machine, keepEnvironment, wanted)
+		confirmed, failure := apply(machine, gate, keepEnvironment, wanted)
 		if failure != nil {
 			proto.AnswerFailure(w, failure)
 			return
@@ -48,10 +52,13 @@ func Handler(machine Machine, keepEnvironment func(map[string]string) *proto.Fai
 	}
 }
 
-func apply(machine Machine, keepEnvironment func(map[string]string) *proto.Failure, wanted request) (*confirmation, *proto.Failure) {
+func apply(machine Machine, gate *Gate, keepEnvironment func(map[string]string) *proto.Failure, wanted request) (*confirmation, *proto.Failure) {
 	const what = "cannot take the identity"
 	entropy, err := base64.StdEncoding.DecodeString(wanted.Entropy)
+	token, tokenErr := base64.StdEncoding.DecodeString(wanted.Token)
 	switch {
+	case tokenErr != nil || len(token) != tokenLength:
+		return nil, proto.Fail(proto.CodeInvalidRequest, "%s: token is not base64 of %d bytes", what, tokenLength)
 	case err != nil:
 		return nil, proto.Fail(proto.CodeInvalidRequest, "%s: entropy is not base64", what)
 	case len(entropy) < minEntropy:
@@ -74,11 +81,12 @@ func apply(machine Machine, keepEnvironment func(map[string]string) *proto.Failu
 	if err := machine.SetHostname(wanted.Hostname); err != nil {
 		return nil, proto.Fail(proto.CodeInternal, "%s: the host name: %s", what, err)
 	}
+	machine.GrowDisk()
 	name, err := machine.Hostname()
 	if err != nil {
 		return nil, proto.Fail(proto.CodeInternal, "%s: the host name: %s", what, err)
 	}
-	return &confirmation{name, machine.Now().UnixMilli(), taken}, nil
+	return &confirmation{name, machine.Now().UnixMilli(), taken, gate.close(wanted.Token)}, nil
 }
 
 func validHostname(name string) bool {

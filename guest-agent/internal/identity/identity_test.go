@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -18,11 +19,11 @@ import (
 var entropy = base64.StdEncoding.EncodeToString(make([]byte, 48))
 
 func identify(machine Machine, env *map[string]string, fields map[string]any) *httptest.ResponseRecorder {
-	whole := map[string]any{"sandbox_id": "s", "hostname": "box-1", "clock_unix_ms": 1.9e12, "entropy": entropy, "env": map[string]string{"A": "b"}}
+	whole := map[string]any{"sandbox_id": "s", "hostname": "box-1", "clock_unix_ms": 1.9e12, "entropy": entropy, "token": entropy[:43] + "=", "env": map[string]string{"A": "b"}}
 	maps.Copy(whole, fields)
 	body, _ := json.Marshal(whole)
 	w := httptest.NewRecorder()
-	Handler(machine, func(e map[string]string) *proto.Failure { *env = e; return nil })(w, httptest.NewRequest("POST", "/identity", strings.NewReader(string(body))))
+	Handler(machine, &Gate{}, func(e map[string]string) *proto.Failure { *env = e; return nil })(w, httptest.NewRequest("POST", "/identity", strings.NewReader(string(body))))
 	return w
 }
 
@@ -45,7 +46,7 @@ func TestRefusesWhatIsNotWhole(t *testing.T) {
 	for _, fields := range []map[string]any{
 		{"entropy": ""}, {"entropy": "!"}, {"entropy": base64.StdEncoding.EncodeToString(make([]byte, 31))},
 		{"hostname": ""}, {"hostname": "a b"}, {"hostname": "-a"}, {"hostname": "a\nb"}, {"hostname": strings.Repeat("a", 65)},
-		{"clock_unix_ms": 0},
+		{"clock_unix_ms": 0}, {"token": ""}, {"token": "AAAA"}, {"token": "!"},
 	} {
 		var env map[string]string
 		if w := identify(&Pretend{}, &env, fields); w.Code != 400 || env != nil {
@@ -70,6 +71,26 @@ func TestNothingIsConfirmedWhenAnyOfItFails(t *testing.T) {
 		var env map[string]string
 		if w := identify(machine, &env, nil); w.Code != 500 {
 			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+}
+
+func TestGateLetsInWhoKnowsTheTokenInForce(t *testing.T) {
+	var gate Gate
+	with := func(token string) *http.Request {
+		r := httptest.NewRequest("GET", "/files", nil)
+		r.Header.Set(TokenHeader, token)
+		return r
+	}
+	if !gate.Admits(with("")) {
+		t.Error("shut before the first identity")
+	}
+	for _, token := range []string{"first", "second"} {
+		gate.close(token)
+		for given, want := range map[string]bool{"": false, "first": token == "first", "second": token == "second"} {
+			if gate.Admits(with(given)) != want {
+				t.Errorf("%s is in force, %q: %v", token, given, !want)
+			}
 		}
 	}
 }

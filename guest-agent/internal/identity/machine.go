@@ -23,13 +23,20 @@ type Machine interface {
 	Hostname() (string, error)
 	// AddEntropy mixes bytes into the random pool, credits them, and makes the generator use them at once. It tells how many it took.
 	AddEntropy(random []byte) (int, error)
+	// GrowDisk makes the scratch file system as large as its device, if it can.
+	GrowDisk()
 }
 
 // Guest is the virtual machine that the agent is PID 1 of.
 type Guest struct {
 	// Root is the folder in front of /etc/hosts and /etc/hostname.
 	Root string
+	// Grow grows the scratch file system.
+	Grow func()
 }
+
+// GrowDisk calls Grow.
+func (g Guest) GrowDisk() { g.Grow() }
 
 // SetClock sets CLOCK_REALTIME.
 func (Guest) SetClock(at time.Time) error {

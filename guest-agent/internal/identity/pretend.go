@@ -43,5 +43,8 @@ func (p *Pretend) Hostname() (string, error) {
 	return p.name, nil
 }
 
+// GrowDisk leaves the disk as it is.
+func (p *Pretend) GrowDisk() {}
+
 // AddEntropy takes the bytes and leaves them.
 func (p *Pretend) AddEntropy(random []byte) (int, error) { return len(random), nil }

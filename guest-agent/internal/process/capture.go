@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // pieceSize is what a pipe holds unless it is told otherwise.
@@ -41,9 +42,12 @@ type capture struct {
 	bytes     []byte
 	allowed   int
 	truncated bool
-	kept      bool // false once the answer is made: bytes are dropped
+	kept      bool  // false once the answer is made: bytes are dropped
+	taken     int64 // bytes that were read in all
 	reads     atomic.Int64
-	ended     chan struct{} // closed by the pump at the pipe's end
+	raw       syscall.RawConn // the pump's
+	moved     chan struct{}   // something was read
+	ended     chan struct{}   // closed by the pump at the pipe's end
 }
 
 // newCapture makes the pipe; the command's end of it is for exec, and the caller closes it.
@@ -57,7 +61,7 @@ func newCapture(limit int, from *allowance) (c *capture, theirs int, err error) 
 		_ = syscall.Close(ends[1])
 		return nil, -1, err
 	}
-	return &capture{fd: ends[0], limit: limit, allowance: from, kept: true}, ends[1], nil
+	return &capture{fd: ends[0], limit: limit, allowance: from, kept: true, moved: make(chan struct{}, 1)}, ends[1], nil
 }
 
 // drain reads what is in the pipe now and tells whether that was its end.
@@ -75,9 +79,12 @@ func (c *capture) drain() (ended bool) {
 	return false
 }
 
+// readPiece reads under the lock, so that what has left the pipe is always counted.
 func (c *capture) readPiece(fd int) (int, error) {
 	piece := pieces.Get().(*[pieceSize]byte)
 	defer pieces.Put(piece)
+	c.lock.Lock()
+	defer c.lock.Unlock()
 	for {
 		n, err := syscall.Read(fd, piece[:])
 		if err == syscall.EINTR {
@@ -90,11 +97,14 @@ func (c *capture) readPiece(fd int) (int, error) {
 	}
 }
 
-// take keeps bytes as far as the cap and the allowance go.
+// take keeps bytes as far as the cap and the allowance go. The lock is held.
 func (c *capture) take(b []byte) {
 	c.reads.Add(1)
-	c.lock.Lock()
-	defer c.lock.Unlock()
+	c.taken += int64(len(b))
+	select {
+	case c.moved <- struct{}{}:
+	default:
+	}
 	if !c.kept {
 		return
 	}
@@ -118,10 +128,11 @@ func (c *capture) pump() {
 	c.ended = make(chan struct{})
 	file := os.NewFile(uintptr(c.fd), "pipe")
 	c.fd = -1
+	raw, err := file.SyscallConn()
+	c.raw = raw
 	go func() {
 		defer close(c.ended)
 		defer func() { _ = file.Close() }()
-		raw, err := file.SyscallConn()
 		for loud := false; err == nil; {
 			n := 0
 			var fault error
@@ -141,6 +152,41 @@ func (c *capture) pump() {
 			}
 		}
 	}()
+}
+
+// catchUp waits until the pump has read what is in the pipe now, unless that is too late: the machine may be so busy, or stand still for so
+// long, that a pipe falls quiet with much in it.
+func (c *capture) catchUp(late <-chan struct{}) {
+	c.lock.Lock()
+	due := c.taken + c.waiting()
+	c.lock.Unlock()
+	for {
+		c.lock.Lock()
+		done := c.taken >= due
+		c.lock.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-c.moved:
+		case <-c.ended:
+			return
+		case <-late:
+			return
+		}
+	}
+}
+
+// waiting tells how many bytes are in the pipe.
+func (c *capture) waiting() int64 {
+	const readable = 0x541b // FIONREAD
+	var n int32
+	if c.raw != nil {
+		_ = c.raw.Control(func(fd uintptr) {
+			_, _, _ = syscall.Syscall(syscall.SYS_IOCTL, fd, readable, uintptr(unsafe.Pointer(&n)))
+		})
+	}
+	return int64(n)
 }
 
 // result hands over what was kept and keeps nothing more. A character that the cap has cut is left out.

@@ -245,6 +245,13 @@ func (e *running) settle() {
 			}
 		}
 	}
+	late := make(chan struct{})
+	defer time.AfterFunc(afterKill, func() { close(late) }).Stop()
+	for _, pipe := range e.pipes {
+		if pipe.ended != nil {
+			pipe.catchUp(late)
+		}
+	}
 	deadline := time.Now().Add(patience)
 	timer := time.NewTimer(quiet)
 	defer timer.Stop()

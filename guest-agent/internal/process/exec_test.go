@@ -379,3 +379,24 @@ func killEscaped(t *testing.T, output string) {
 		}
 	}
 }
+
+func TestWhatIsInThePipeIsReadHoweverLateThePumpIs(t *testing.T) {
+	var room allowance
+	room.left.Store(1 << 30)
+	for range 200 {
+		c, theirs, err := newCapture(1<<20, &room)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := syscall.Write(theirs, make([]byte, 60_000)); n != 60_000 || err != nil {
+			t.Fatal(n, err)
+		}
+		c.pump()
+		c.catchUp(never) // somebody still has the pipe, so its end tells nothing
+		if output, truncated := c.result(); len(output) != 60_000 || truncated {
+			t.Fatalf("%d bytes", len(output))
+		}
+		_ = syscall.Close(theirs)
+		<-c.ended
+	}
+}

@@ -94,7 +94,9 @@ func judgeHeader(kind byte, length int, stream uint32) error {
 	return nil
 }
 
-func ofConnection(kind byte) bool { return kind == TypeHello || kind >= TypePing }
+func ofConnection(kind byte) bool {
+	return kind == TypeHello || kind >= TypePing && kind < FirstExtension
+}
 
 // payloadLimits tells the least and the most bytes of a type's payload; most is negative for a type that no generation knows.
 func payloadLimits(kind byte) (least, most int) {
@@ -111,6 +113,10 @@ func payloadLimits(kind byte) (least, most int) {
 		return 0, MaxError
 	case TypePing, TypePong:
 		return PingLength, PingLength
+	case TypePause:
+		return MarkLength, MarkLength
+	case TypePaused:
+		return 0, 0
 	case TypeHello:
 		return 0, MaxHello
 	}

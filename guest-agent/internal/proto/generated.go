@@ -20,6 +20,8 @@ const (
 	TypePing       = 0x06
 	TypePong       = 0x07
 	TypeGoaway     = 0x08
+	TypePause      = 0x09
+	TypePaused     = 0x0a
 	FirstExtension = 0x80
 )
 
@@ -31,6 +33,7 @@ const (
 	HeaderLength    = 8
 	HelloLimitMs    = 10000
 	HighestStreamId = 2147483647
+	MarkLength      = 16
 	MaxBacklog      = 1048576
 	MaxCredit       = 2147483647
 	MaxData         = 65536
@@ -56,76 +59,84 @@ const PreambleMark = "\x50\x52\x54\x43\x00\x01\x0d\x0a"
 
 // Codes of the error table.
 const (
-	CodeInvalidRequest     = "invalid_request"
-	CodeInvalidJson        = "invalid_json"
-	CodeInvalidPath        = "invalid_path"
-	CodeImageUnknown       = "image_unknown"
-	CodeUnsupported        = "unsupported"
-	CodeUnauthorized       = "unauthorized"
-	CodeForbidden          = "forbidden"
-	CodeNotFound           = "not_found"
-	CodeSandboxNotFound    = "sandbox_not_found"
-	CodeFileNotFound       = "file_not_found"
-	CodeMethodNotAllowed   = "method_not_allowed"
-	CodeConflict           = "conflict"
-	CodeSandboxNotRunning  = "sandbox_not_running"
-	CodeIsDirectory        = "is_directory"
-	CodeNotDirectory       = "not_directory"
-	CodePayloadTooLarge    = "payload_too_large"
-	CodeCapacity           = "capacity"
-	CodeInternal           = "internal"
-	CodeSandboxFailed      = "sandbox_failed"
-	CodeGuestError         = "guest_error"
-	CodePermissionDenied   = "permission_denied"
-	CodeNoSpace            = "no_space"
-	CodeBootFailed         = "boot_failed"
-	CodeNoRunner           = "no_runner"
-	CodeRunnerDisconnected = "runner_disconnected"
-	CodeEdgeDisconnected   = "edge_disconnected"
-	CodeGuestDisconnected  = "guest_disconnected"
-	CodeOverloaded         = "overloaded"
-	CodeDeadline           = "deadline"
-	CodeCancelled          = "cancelled"
-	CodeMoved              = "moved"
-	CodeProtocolError      = "protocol_error"
-	CodeTooManyStreams     = "too_many_streams"
-	CodeVersionUnsupported = "version_unsupported"
+	CodeInvalidRequest       = "invalid_request"
+	CodeInvalidJson          = "invalid_json"
+	CodeInvalidPath          = "invalid_path"
+	CodeImageUnknown         = "image_unknown"
+	CodeUnsupported          = "unsupported"
+	CodeUnauthorized         = "unauthorized"
+	CodeForbidden            = "forbidden"
+	CodeNotFound             = "not_found"
+	CodeSandboxNotFound      = "sandbox_not_found"
+	CodeFileNotFound         = "file_not_found"
+	CodeMethodNotAllowed     = "method_not_allowed"
+	CodeConflict             = "conflict"
+	CodeSandboxNotRunning    = "sandbox_not_running"
+	CodeSandboxHibernated    = "sandbox_hibernated"
+	CodeSnapshotNotFound     = "snapshot_not_found"
+	CodeSnapshotIncompatible = "snapshot_incompatible"
+	CodeSnapshotDamaged      = "snapshot_damaged"
+	CodeIsDirectory          = "is_directory"
+	CodeNotDirectory         = "not_directory"
+	CodePayloadTooLarge      = "payload_too_large"
+	CodeCapacity             = "capacity"
+	CodeInternal             = "internal"
+	CodeSandboxFailed        = "sandbox_failed"
+	CodeGuestError           = "guest_error"
+	CodePermissionDenied     = "permission_denied"
+	CodeNoSpace              = "no_space"
+	CodeBootFailed           = "boot_failed"
+	CodeNoRunner             = "no_runner"
+	CodeRunnerDisconnected   = "runner_disconnected"
+	CodeEdgeDisconnected     = "edge_disconnected"
+	CodeGuestDisconnected    = "guest_disconnected"
+	CodeOverloaded           = "overloaded"
+	CodeDeadline             = "deadline"
+	CodeCancelled            = "cancelled"
+	CodeMoved                = "moved"
+	CodeProtocolError        = "protocol_error"
+	CodeTooManyStreams       = "too_many_streams"
+	CodeVersionUnsupported   = "version_unsupported"
 )
 
 // Status is the HTTP status of each error code.
 var Status = map[string]int{
-	CodeInvalidRequest:     400,
-	CodeInvalidJson:        400,
-	CodeInvalidPath:        400,
-	CodeImageUnknown:       400,
-	CodeUnsupported:        400,
-	CodeUnauthorized:       401,
-	CodeForbidden:          403,
-	CodeNotFound:           404,
-	CodeSandboxNotFound:    404,
-	CodeFileNotFound:       404,
-	CodeMethodNotAllowed:   405,
-	CodeConflict:           409,
-	CodeSandboxNotRunning:  409,
-	CodeIsDirectory:        409,
-	CodeNotDirectory:       409,
-	CodePayloadTooLarge:    413,
-	CodeCapacity:           429,
-	CodeInternal:           500,
-	CodeSandboxFailed:      500,
-	CodeGuestError:         502,
-	CodePermissionDenied:   403,
-	CodeNoSpace:            507,
-	CodeBootFailed:         503,
-	CodeNoRunner:           503,
-	CodeRunnerDisconnected: 503,
-	CodeEdgeDisconnected:   503,
-	CodeGuestDisconnected:  503,
-	CodeOverloaded:         503,
-	CodeDeadline:           504,
-	CodeCancelled:          499,
-	CodeMoved:              421,
-	CodeProtocolError:      502,
-	CodeTooManyStreams:     503,
-	CodeVersionUnsupported: 502,
+	CodeInvalidRequest:       400,
+	CodeInvalidJson:          400,
+	CodeInvalidPath:          400,
+	CodeImageUnknown:         400,
+	CodeUnsupported:          400,
+	CodeUnauthorized:         401,
+	CodeForbidden:            403,
+	CodeNotFound:             404,
+	CodeSandboxNotFound:      404,
+	CodeFileNotFound:         404,
+	CodeMethodNotAllowed:     405,
+	CodeConflict:             409,
+	CodeSandboxNotRunning:    409,
+	CodeSandboxHibernated:    409,
+	CodeSnapshotNotFound:     404,
+	CodeSnapshotIncompatible: 409,
+	CodeSnapshotDamaged:      500,
+	CodeIsDirectory:          409,
+	CodeNotDirectory:         409,
+	CodePayloadTooLarge:      413,
+	CodeCapacity:             429,
+	CodeInternal:             500,
+	CodeSandboxFailed:        500,
+	CodeGuestError:           502,
+	CodePermissionDenied:     403,
+	CodeNoSpace:              507,
+	CodeBootFailed:           503,
+	CodeNoRunner:             503,
+	CodeRunnerDisconnected:   503,
+	CodeEdgeDisconnected:     503,
+	CodeGuestDisconnected:    503,
+	CodeOverloaded:           503,
+	CodeDeadline:             504,
+	CodeCancelled:            499,
+	CodeMoved:                421,
+	CodeProtocolError:        502,
+	CodeTooManyStreams:       503,
+	CodeVersionUnsupported:   502,
 }

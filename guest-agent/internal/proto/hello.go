@@ -3,7 +3,9 @@ package proto
 // The payloads that are JSON: HELLO, and the errors of RESET and GOAWAY.
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -12,6 +14,8 @@ type Hello struct {
 	Generation int    `json:"generation"`
 	Role       string `json:"role"`
 	Window     int    `json:"window"`
+	// Resume is the mark of the paused session that is to go on; empty if none is.
+	Resume string `json:"resume"`
 }
 
 // WireError is what crosses a wire of an error: its code and one line.
@@ -20,10 +24,31 @@ type WireError struct {
 	Message string `json:"message"`
 }
 
-// AppendHello appends the HELLO frame of this agent.
-func AppendHello(b []byte, window int) []byte {
-	payload := fmt.Appendf(nil, `{"generation":%d,"role":"agent","window":%d}`, Generation, window)
-	return AppendFrame(b, TypeHello, 0, payload)
+// AppendHello appends the HELLO frame of this agent, with the mark of the paused session that it holds, if there is one.
+func AppendHello(b []byte, window int, paused string) []byte {
+	payload := fmt.Appendf(nil, `{"generation":%d,"role":"agent","window":%d`, Generation, window)
+	if paused != "" {
+		payload = fmt.Appendf(payload, `,"paused":"%s"`, paused)
+	}
+	return AppendFrame(b, TypeHello, 0, append(payload, '}'))
+}
+
+// MarkName is a mark as it stands in a HELLO.
+func MarkName(mark []byte) string { return hex.EncodeToString(mark) }
+
+// mark is a field that is a mark, or is not there.
+type mark string
+
+func (m *mark) UnmarshalJSON(text []byte) error {
+	var name string
+	if err := json.Unmarshal(text, &name); err != nil {
+		return err
+	}
+	if raw, err := hex.DecodeString(name); err != nil || len(raw) != MarkLength || MarkName(raw) != name {
+		return errors.New("no mark")
+	}
+	*m = mark(name)
+	return nil
 }
 
 // ReadHello checks the payload of a HELLO.
@@ -32,6 +57,8 @@ func ReadHello(payload []byte) (Hello, error) {
 		Generation *int    `json:"generation"`
 		Role       *string `json:"role"`
 		Window     *int    `json:"window"`
+		Paused     mark    `json:"paused"`
+		Resume     mark    `json:"resume"`
 	}
 	switch err := json.Unmarshal(payload, &fields); {
 	case err != nil:
@@ -43,7 +70,7 @@ func ReadHello(payload []byte) (Hello, error) {
 	case fields.Window == nil || *fields.Window < MinWindow || *fields.Window > MaxWindow:
 		return Hello{}, &FrameError{WrongShape, fmt.Sprintf("the hello's window is not %d to %d", MinWindow, MaxWindow)}
 	}
-	return Hello{*fields.Generation, *fields.Role, *fields.Window}, nil
+	return Hello{*fields.Generation, *fields.Role, *fields.Window, string(fields.Resume)}, nil
 }
 
 // AppendError appends a RESET or GOAWAY frame. A message that does not fit is cut.

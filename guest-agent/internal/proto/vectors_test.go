@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 
 	"portico.dev/agent/internal/proto/vectors"
@@ -134,12 +135,12 @@ func TestHellos(t *testing.T) {
 			t.Errorf("%s: %v", vector.Name, err)
 		}
 	}
-	frame, _, err := ReadFrame(AppendHello(nil, DefaultWindow))
+	frame, _, err := ReadFrame(AppendHello(nil, DefaultWindow, strings.Repeat("0f", MarkLength)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	hello, err := ReadHello(frame.Payload)
-	if want := (Hello{Generation, "agent", DefaultWindow}); err != nil || hello != want {
+	if want := (Hello{Generation, "agent", DefaultWindow, ""}); err != nil || hello != want {
 		t.Errorf("own hello reads as %v, %v", hello, err)
 	}
 }

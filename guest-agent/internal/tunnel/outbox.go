@@ -14,6 +14,7 @@ const maxPending = 256 << 10
 
 type outbox struct {
 	pending  []byte
+	sealed   []byte // the last that this carrier gets; what comes after it waits in pending
 	spare    []byte
 	control  int // bytes of pending that are not DATA
 	pong     [proto.PingLength]byte
@@ -64,6 +65,21 @@ func (o *outbox) take() []byte {
 	o.control = 0
 	o.writing = len(taken) > 0
 	o.room.Broadcast()
+	return taken
+}
+
+// seal makes all that waits, and the frames that are appended now, the last that this carrier gets.
+func (o *outbox) seal(frames func(b []byte) []byte) {
+	o.sealed, o.pending = frames(o.pending), nil
+	o.control, o.pongDue = 0, false
+	o.notEmpty.Signal()
+	o.room.Broadcast()
+}
+
+// takeSealed hands the writer the last.
+func (o *outbox) takeSealed() []byte {
+	taken := o.sealed
+	o.sealed, o.writing = nil, true
 	return taken
 }
 

@@ -28,9 +28,14 @@ func (s *session) receive(frame proto.Frame) error {
 			return err
 		}
 		if stream := s.streams[frame.Stream]; stream != nil {
-			stream.fail(&proto.Failure{Code: e.Code, Message: e.Message})
+			stream.reset(&proto.Failure{Code: e.Code, Message: e.Message})
 		}
 		return nil
+	case proto.TypePause:
+		s.receivePause(frame.Payload)
+		return nil
+	case proto.TypePaused:
+		return connectionError("an answer to no pause")
 	case proto.TypePing:
 		s.out.setPong(frame.Payload)
 		return nil
@@ -64,7 +69,25 @@ func (s *session) receiveHello(frame proto.Frame) error {
 		return connectionError("it speaks generation %d", hello.Generation)
 	}
 	s.heard, s.peer = true, hello
-	return s.carrier.SetReadDeadline(time.Time{})
+	if err := s.carrier.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	if hello.Resume == "" {
+		s.server.forget()
+		return nil
+	}
+	if s.successor = s.server.release(hello.Resume); s.successor == nil {
+		return connectionError("it goes on with a session that is not held")
+	}
+	s.drain(goodbyeLimit)
+	return errGoesOn
+}
+
+// receivePause makes PAUSED the last frame on this carrier. What the peer sends after its PAUSE means nothing.
+func (s *session) receivePause(mark []byte) {
+	s.pausing = proto.MarkName(mark)
+	s.server.isPaused()
+	s.out.seal(func(b []byte) []byte { return proto.AppendHeader(b, proto.TypePaused, 0, 0) })
 }
 
 func (s *session) receiveOpen(id uint32) error {
@@ -111,7 +134,7 @@ func (t *Stream) receive(frame proto.Frame) error {
 	case t.peerEnded:
 		e := proto.WireError{Code: proto.CodeProtocolError, Message: "cannot take more on the stream: it had ended"}
 		t.session.sendReset(t.id, e)
-		t.fail(&proto.Failure{Code: e.Code, Message: e.Message})
+		t.reset(&proto.Failure{Code: e.Code, Message: e.Message})
 	case frame.Type == proto.TypeEnd:
 		t.peerEnded = true
 		t.leaveIfOver()

@@ -1,13 +1,15 @@
 // Package tunnel is the agent's end of docs/protocol.md on a byte stream: it accepts the peer's streams and hands them to an http.Server
 // as connections. It opens no stream of its own.
 //
-// One session is one life of the carrier:
+// A session lives on a carrier, and on one after the other if the peer pauses it in between:
 //
 //	echo ──8 bytes──▶ hello ──HELLO──▶ open ──GOAWAY sent──▶ leaving
-//	  └──────────────────┴───────────────┴─────────────────────┴──▶ ended   end of file, connection error, time limit
+//	  │                  │             │ ▲ └──PAUSE──▶ pausing ──PAUSED written──▶ paused, held by the server
+//	  │                  │             │ └─────────── HELLO with its mark, on another carrier ───────┘
+//	  └──────────────────┴─────────────┴──▶ ended   end of file, connection error, time limit
 //
-// Two goroutines own it: the reader (Serve) takes frames and never waits for anything but the carrier, the writer owns the outbox's
-// buffer. One lock guards everything else. The end of a session ends its streams and nothing more.
+// Two goroutines own it while it has a carrier: the reader (Serve) takes frames and never waits for anything but the carrier, the writer owns
+// the outbox's buffer. One lock guards everything else. The end of a session ends its streams and nothing more.
 package tunnel
 
 import (
@@ -29,20 +31,21 @@ type Carrier interface {
 }
 
 const (
-	readBuffer = 1 << 20
 	// goodbyeLimit is how long a peer that must be told why has to read it.
 	goodbyeLimit = time.Second
 )
 
 var (
+	errGoesOn       = errors.New("a former session goes on")
+	errPaused       = errors.New("the session is paused")
 	errNoHello      = errors.New("cannot start a session: no hello from the peer in time")
 	errBacklog      = errors.New("cannot go on: the peer asks and does not read")
 	errDisconnected = errors.New("cannot use the stream: its session has ended")
 	longAgo         = time.Unix(1, 0)
-	readBuffers     = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 )
 
 type session struct {
+	server     *Server
 	carrier    Carrier
 	listener   *Listener
 	window     int
@@ -57,30 +60,76 @@ type session struct {
 	heard   bool
 	away    *proto.WireError
 	ended   error
+	pausing string // the mark, once the peer has sent its last frame on this carrier
+	paused  bool   // PAUSED was written: the end of the carrier is not the session's
+	// successor is the session that goes on in place of this one, which was only its start.
+	successor *session
 }
 
 func newSession(carrier Carrier, server *Server) *session {
-	s := &session{carrier: carrier, listener: server.Listener, window: server.window, helloLimit: server.helloLimit}
+	s := &session{server: server, carrier: carrier, listener: server.Listener, window: server.window, helloLimit: server.helloLimit}
 	s.streams = map[uint32]*Stream{}
 	s.out = newOutbox(&s.lock)
 	return s
 }
 
-// serve runs the session to its end and tells why it ended: io.EOF when the peer left.
-func (s *session) serve() error {
+// serve runs the session on its carrier and tells why that ended: io.EOF when the peer left.
+func (s *session) serve(in *input) error {
 	_ = s.carrier.SetDeadline(time.Time{})
-	s.echo = &echoFinder{nonce: newNonce(), onRestart: s.introduce}
-	s.introduce(s.echo.nonce)
-	_ = s.carrier.SetReadDeadline(time.Now().Add(s.helloLimit))
+	if !s.heard {
+		s.echo = &echoFinder{nonce: newNonce(), onRestart: s.introduce}
+		s.introduce(s.echo.nonce)
+		_ = s.carrier.SetReadDeadline(time.Now().Add(s.helloLimit))
+	}
 	var writer sync.WaitGroup
 	writer.Add(1)
 	go func() {
 		defer writer.Done()
-		s.end(s.write())
+		if err := s.write(); !errors.Is(err, errPaused) {
+			s.end(err)
+		}
 	}()
-	s.end(s.read())
+	why := s.read(in)
+	if s.isPausing() {
+		_ = s.carrier.SetDeadline(longAgo) // the writer alone knows whether PAUSED went
+		writer.Wait()
+	}
+	s.end(why)
 	writer.Wait()
-	return s.ended
+	if s.ended != nil {
+		return s.ended
+	}
+	return why
+}
+
+// goOn gives a paused session its next carrier.
+func (s *session) goOn(carrier Carrier) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.carrier, s.pausing, s.paused = carrier, "", false
+}
+
+func (s *session) isPausing() bool {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return s.pausing != ""
+}
+
+// mark names the pause of a session that is held; empty for any other.
+func (s *session) mark() string {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if !s.paused || s.ended != nil {
+		return ""
+	}
+	return s.pausing
+}
+
+// drop ends a session that is held.
+func (s *session) drop() {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.endLocked(errDisconnected)
 }
 
 // introduce sends preamble and HELLO, in place of any that were not sent yet.
@@ -88,35 +137,29 @@ func (s *session) introduce(nonce uint64) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.out.pending = s.out.pending[:0]
-	s.out.frame(func(b []byte) []byte { return proto.AppendHello(appendPreamble(b, nonce), s.window) })
+	s.out.frame(func(b []byte) []byte { return proto.AppendHello(appendPreamble(b, nonce), s.window, s.server.holds()) })
 }
 
-// read takes what the carrier brings until it ends.
-func (s *session) read() error {
-	array := readBuffers.Get().(*[readBuffer]byte)
-	defer readBuffers.Put(array)
-	buffer, from, to := array[:], 0, 0
+// read takes what the carrier brings until it ends. In a paused session any byte is the next session's.
+func (s *session) read(in *input) error {
+	var end error
 	for {
-		n, err := s.carrier.Read(buffer[to:])
-		to += n
-		if n > 0 {
-			used, fault := s.take(buffer[from:to])
-			if fault != nil {
-				return fault
-			}
-			from += used
-		}
-		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return errNoHello
-			}
+		used, err := s.take(in.bytes())
+		in.skip(used)
+		switch {
+		case errors.Is(err, errPaused):
+			in.skip(len(in.bytes()))
+			_ = in.fill()
+			in.skip(len(in.bytes()))
+			return io.EOF
+		case err != nil:
 			return err
+		case errors.Is(end, os.ErrDeadlineExceeded):
+			return errNoHello
+		case end != nil:
+			return end
 		}
-		if from == to {
-			from, to = 0, 0
-		} else if len(buffer)-to < readBuffer/4 {
-			from, to = 0, copy(buffer, buffer[from:to])
-		}
+		end = in.fill()
 	}
 }
 
@@ -143,6 +186,9 @@ func (s *session) take(b []byte) (used int, err error) {
 		if err := s.receive(frame); err != nil {
 			return used, err
 		}
+		if s.pausing != "" {
+			return used, errPaused
+		}
 	}
 	return used, s.ended
 }
@@ -152,13 +198,18 @@ func (s *session) write() error {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	for {
-		for s.ended == nil && s.out.empty() {
+		for s.ended == nil && s.pausing == "" && s.out.empty() {
 			s.out.notEmpty.Wait()
 		}
 		if s.ended != nil {
 			return s.ended
 		}
-		buffer := s.out.take()
+		buffer, last := []byte(nil), s.pausing != ""
+		if last {
+			buffer = s.out.takeSealed()
+		} else {
+			buffer = s.out.take()
+		}
 		s.lock.Unlock()
 		_, err := s.carrier.Write(buffer)
 		s.lock.Lock()
@@ -166,13 +217,21 @@ func (s *session) write() error {
 		if err != nil {
 			return err
 		}
+		if last {
+			s.paused = true
+			return errPaused
+		}
 	}
 }
 
-// end ends the session, once: every stream fails and whoever waits for the carrier is woken.
+// end ends the session, once: every stream fails and whoever waits for the carrier is woken. A paused session loses its carrier only.
 func (s *session) end(why error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
+	if s.paused {
+		s.carrier = nil
+		return
+	}
 	s.endLocked(why)
 }
 
@@ -185,7 +244,9 @@ func (s *session) endLocked(why error) {
 		stream.fail(errDisconnected)
 	}
 	s.out.wakeAll()
-	_ = s.carrier.SetDeadline(longAgo)
+	if s.carrier != nil {
+		_ = s.carrier.SetDeadline(longAgo)
+	}
 }
 
 // control appends frames that are not DATA. A peer that lets too many of them wait loses the session.

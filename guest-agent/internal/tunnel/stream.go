@@ -43,7 +43,8 @@ func newStream(s *session, id uint32) *Stream {
 	return t
 }
 
-// Gone is closed when the caller has gone away: the peer reset the stream, or the session ended before both sides had finished.
+// Gone is closed when the caller has gone away: one of both sides reset the stream. The loss of a session is no such thing, as what was begun
+// for a caller may be looked for later.
 func (t *Stream) Gone() <-chan struct{} { return t.gone }
 
 // Read waits for bytes. io.EOF is the peer's END.
@@ -160,12 +161,17 @@ func (t *Stream) consume(n int) {
 	t.session.control(func(b []byte) []byte { return proto.AppendCredit(b, t.id, amount) })
 }
 
+// reset ends both directions now: nobody wants what the stream was for.
+func (t *Stream) reset(fault error) {
+	close(t.gone)
+	t.fail(fault)
+}
+
 // fail ends both directions now.
 func (t *Stream) fail(fault error) {
 	t.fault = fault
 	t.in.drop()
 	delete(t.session.streams, t.id)
-	close(t.gone)
 	t.wake()
 }
 

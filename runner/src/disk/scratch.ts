@@ -9,7 +9,7 @@ import { chmod, chown, constants, copyFile, lstat, mkdir, open, readdir, rename,
 import { basename, dirname, join } from 'node:path'
 import { AppError } from '@portico/shared/errors'
 import { toolArguments } from '../jail.ts'
-import { jailPaths, type StatePaths } from '../paths.ts'
+import type { StatePaths } from '../paths.ts'
 import { runChecked } from '../process/run.ts'
 
 const makeLimitMs = 60_000
@@ -77,7 +77,8 @@ export class ScratchDisks {
   }
 
   async #makeOverlay(file: string, sizeMib: number): Promise<void> {
-    const options = ['-u', '-F', 'raw', '-b', jailPaths.base, '-o', 'lazy_refcounts=on']
+    // What is below it is told to QEMU at each start.
+    const options = ['-o', 'lazy_refcounts=on']
     const command = ['/usr/bin/qemu-img', 'create', '-q', '-f', 'qcow2', ...options, basename(file), `${sizeMib}M`]
     await runChecked('bwrap', toolArguments(this.#vmmRoot, dirname(file), command), { limitMs: makeLimitMs })
   }

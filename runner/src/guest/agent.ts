@@ -1,6 +1,6 @@
 /** What the runner itself asks of an agent. Every answer passes its schema before anything of it is used. */
 
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import type { Clock } from '@portico/shared/clock'
 import { abortable } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
@@ -12,6 +12,8 @@ import { maxClockDriftMs, maxOwnBody } from './limits.ts'
 /** Whatever carries requests: a channel or a link. */
 export interface Agent {
   request(asked: GuestRequest): Promise<GuestResponse>
+  /** From now on every request carries this token. */
+  authorize(token: string): void
 }
 
 export interface Identity {
@@ -20,6 +22,7 @@ export interface Identity {
 }
 
 const entropyBytes = 64
+const tokenBytes = 32
 
 /** A part of the id, as the whole of it is a credential that programs in the guest should not find by chance. */
 export function hostnameOf(sandbox: string): string {
@@ -30,13 +33,14 @@ export async function askHealth(agent: Agent, signal: AbortSignal): Promise<Heal
   return await ask(agent, { method: 'GET', path: '/health', signal }, health)
 }
 
-/** Makes the VM this sandbox and no other; resolves only when the guest has confirmed it. */
+/** Makes the VM this sandbox and no other; resolves only when the guest has confirmed it. What the agent is asked from then on carries a token that it alone knows. */
 export async function giveIdentity(agent: Agent, identity: Identity, clock: Clock, signal: AbortSignal): Promise<void> {
   const asked: IdentityRequest = {
     sandbox_id: identity.sandbox,
     hostname: hostnameOf(identity.sandbox),
     clock_unix_ms: clock.now(),
     entropy: randomBytes(entropyBytes).toString('base64'),
+    token: randomBytes(tokenBytes).toString('base64'),
     env: identity.env,
   }
   const sentAt = clock.now()
@@ -45,6 +49,9 @@ export async function giveIdentity(agent: Agent, identity: Identity, clock: Cloc
   if (confirmed.hostname !== asked.hostname) throw unconfirmed('it has another host name')
   if (confirmed.entropy_bytes < entropyBytes) throw unconfirmed('it did not take the fresh randomness')
   if (drift > maxClockDriftMs) throw unconfirmed(`its clock is ${drift} ms off`)
+  if (confirmed.token_sha256 !== createHash('sha256').update(asked.token).digest('hex'))
+    throw unconfirmed('it did not take the token')
+  agent.authorize(asked.token)
 }
 
 async function ask<Schema extends z.ZodType>(

@@ -204,6 +204,33 @@ it('makes an agent that missed the end of a session start a new one', async () =
   await expect(opening).rejects.toMatchObject({ code: 'guest_disconnected' })
 })
 
+it('makes an agent start a new session at once where that is known to stand in an old one', async () => {
+  const [ours, theirs] = duplexPair()
+  const guest = new FakeGuest({ noise: randomBytes(1000) }, () => undefined)
+  guest.attach(theirs)
+  const channel = await GuestChannel.open(ours, { signal, again: 'now', clock: new FakeClock() })
+  expect((await channel.request({ method: 'GET', path: '/health', signal })).status).toBe(200)
+})
+
+it('lets a guest stand still for as long as nobody watches', async () => {
+  const clock = new FakeClock()
+  const [ours, theirs] = duplexPair()
+  const guest = new FakeGuest({}, () => undefined)
+  guest.attach(theirs)
+  const channel = await GuestChannel.open(ours, { signal, again: false, clock, keepalive: false })
+  theirs.removeAllListeners('data')
+  theirs.resume()
+  await clock.advance(3_600_000)
+  channel.startKeepalive()
+  await clock.advance(20_000)
+  channel.stopKeepalive()
+  await clock.advance(3_600_000)
+  expect([ours.destroyed, clock.pending]).toEqual([false, 0])
+  channel.startKeepalive()
+  await clock.advance(25_000)
+  expect(await channel.closed).toMatchObject({ code: 'guest_disconnected' })
+})
+
 it('gives up opening when it is told to, and closes the port', async () => {
   const [ours] = duplexPair()
   const caller = new AbortController()

@@ -1,6 +1,7 @@
 /** Which headers cross the guest hop. What belongs to one connection stays on it. */
 
 import { AppError } from '@portico/shared/errors'
+import { tokenHeader } from '@portico/shared/guest'
 
 const hopByHop = new Set([
   'connection',
@@ -11,6 +12,7 @@ const hopByHop = new Set([
   'proxy-authorization',
   'proxy-connection',
   'te',
+  tokenHeader,
   'trailer',
   'transfer-encoding',
   'upgrade',

@@ -6,6 +6,7 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { AppError } from '@portico/shared/errors'
+import { tokenHeader } from '@portico/shared/guest'
 import type { TunnelStream } from '@portico/shared/tunnel'
 import { requestHeaders, responseHeaders } from './headers.ts'
 import { maxHeadBytes, maxHeaders } from './limits.ts'
@@ -29,14 +30,18 @@ export interface GuestResponse {
   readonly body: AsyncIterable<Uint8Array>
 }
 
-/**
- * Sends the request on `stream`, which it owns from here on; resolves with the head of the answer. `connected` tells whether the session still
- * stands: if so, what ends the stream was the guest's doing, and its choice of an error means nothing here.
- */
+export interface Exchange {
+  /** Shows the agent that the request is for its machine. */
+  readonly token: string | undefined
+  /** Whether the session still stands: if so, what ends the stream was the guest's doing, and its choice of an error means nothing here. */
+  readonly connected: () => boolean
+}
+
+/** Sends the request on `stream`, which it owns from here on; resolves with the head of the answer. */
 export async function exchange(
   stream: TunnelStream,
   asked: GuestRequest,
-  connected: () => boolean,
+  { token, connected }: Exchange,
 ): Promise<GuestResponse> {
   const duplex = new StreamDuplex(stream, (error) => (connected() ? malformed('it broke off', error) : error))
   // Who still waits is told by the request or by its answer's body; after that a late failure concerns nobody.
@@ -47,7 +52,7 @@ export async function exchange(
   asked.signal.addEventListener('abort', onAbort, { once: true })
   void stream.done.then(() => asked.signal.removeEventListener('abort', onAbort))
   try {
-    const client = send(duplex, asked)
+    const client = send(duplex, asked, token)
     const response = await answerOf(client)
     return {
       status: checkedStatus(response),
@@ -61,11 +66,12 @@ export async function exchange(
   }
 }
 
-function send(duplex: StreamDuplex, asked: GuestRequest): ClientRequest {
+function send(duplex: StreamDuplex, asked: GuestRequest, token: string | undefined): ClientRequest {
+  const own = token === undefined ? {} : { [tokenHeader]: token }
   const client = httpRequest({
     method: asked.method,
     path: asked.path,
-    headers: { host: 'guest', ...framed(requestHeaders(asked.headers ?? {}), asked), connection: 'close' },
+    headers: { host: 'guest', ...framed(requestHeaders(asked.headers ?? {}), asked), ...own, connection: 'close' },
     createConnection: () => duplex,
     maxHeaderSize: maxHeadBytes,
     insecureHTTPParser: false,
@@ -128,6 +134,8 @@ function answerOf(client: ClientRequest): Promise<IncomingMessage> {
 function checkedStatus(response: IncomingMessage): number {
   const status = response.statusCode ?? 0
   if (status < 200 || status > 599) throw malformed('its status is out of range')
+  // Only a missing or wrong token is answered so: that is between runner and agent, and no caller's doing.
+  if (status === 401) throw new AppError('guest_error', 'cannot use the sandbox: its agent refused the request')
   if (response.rawHeaders.length > 2 * maxHeaders) throw malformed('it has too many headers')
   return status
 }

@@ -12,6 +12,9 @@ export const maxOwnBody = 64 * 1024
 /** From the port's opening to the agent's HELLO, on a machine whose agent was up before. */
 export const reopenLimitMs = 5000
 
+/** For an agent to send what is on the way and stop, before a machine is saved; then what is under way is given up. */
+export const suspendLimitMs = 3000
+
 /** A command may run for a day; nothing that is asked of a guest takes longer. */
 export const maxRequestMs = 25 * 3_600_000
 

@@ -28,7 +28,8 @@ it('tells what is no stat line', () => {
 })
 
 it('reads memory in bytes', async () => {
-  await addProcess(7, { status: 'Name:\tqemu\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\n' })
+  const share = '7f00-7fff ---p 00000000 00:00 0 [rollup]\nRss:  4096 kB\nPss:                1024 kB\nPss_Anon: 7 kB\n'
+  await addProcess(7, { status: 'Name:\tqemu\nVmHWM:\t  2048 kB\nVmRSS:\t  512 kB\n', smaps_rollup: share })
   expect(await new Proc(root).memory(7)).toEqual({ currentBytes: 2 ** 20, peakBytes: 2 ** 21 })
 })
 

@@ -21,7 +21,9 @@ export interface ProcessStat extends ProcessIdentity {
 }
 
 export interface ProcessMemory {
+  /** Its share: a page that several processes map counts in parts (PSS). */
   readonly currentBytes: number
+  /** The most that it had mapped at once, shared pages in whole. */
   readonly peakBytes: number
 }
 
@@ -42,8 +44,8 @@ export class Proc {
   }
 
   async memory(pid: number): Promise<ProcessMemory | undefined> {
-    const text = await this.#read(pid, 'status')
-    return text === undefined ? undefined : parseMemory(text)
+    const [share, status] = await Promise.all([this.#read(pid, 'smaps_rollup'), this.#read(pid, 'status')])
+    return share === undefined || status === undefined ? undefined : parseMemory(share, status)
   }
 
   /** The arguments as the process was started with; empty for a kernel thread or a zombie. */
@@ -94,9 +96,9 @@ export function parseStat(text: string): ProcessStat | undefined {
   return { pid, state, parent: Number(parent), startTicks: startTicks ?? 0, cpuMs: (user + system) * msPerTick }
 }
 
-function parseMemory(text: string): ProcessMemory | undefined {
-  const current = /^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1]
-  const peak = /^VmHWM:\s+(\d+) kB$/m.exec(text)?.[1]
+function parseMemory(share: string, status: string): ProcessMemory | undefined {
+  const current = /^Pss:\s+(\d+) kB$/m.exec(share)?.[1]
+  const peak = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]
   if (current === undefined || peak === undefined) return undefined
   return { currentBytes: Number(current) * 1024, peakBytes: Number(peak) * 1024 }
 }

@@ -1,103 +1,109 @@
 /**
  * One sandbox on this runner. Everything that happens to it and everything that is asked of it goes through one inbox; one loop takes from it and is
- * the only writer of the state. What has happened is looked at first.
+ * the only writer of the state. What takes long (booting, copying, falling asleep, waking up) is work beside the loop, one at a time, which ends as
+ * something that has happened: so a destroy can always cut in.
  *
- *              booted, identity confirmed             destroy, idle, drain
- *   creating ─────────────────────────────▶ running ───────────────────────▶ destroying ──▶ destroyed
- *      │  │                                    │                                ▲  ▲
- *      │  └── boot failed ──▶ error ◀── ended ─┘                                │  │
- *      │                        └────────────────────── destroy ────────────────┘  │
- *      └──────────────────────────────── destroy ──────────────────────────────────┘
+ *              ready               hibernate, idle           saved
+ *   creating ─────────▶ running ────────────────▶ hibernating ─────▶ hibernated
+ *                         ▲  ▲                        │ kept           │  ▲
+ *                         │  └────────────────────────┘         resume │  │ kept
+ *                         └────────── ready ────── resuming ◀──────────┘  │
+ *                                                     └───────────────────┘
+ *   any of these ── failed ──▶ error           any of these, and error ── destroy, idle, drain ──▶ destroying ──▶ destroyed
  *
  * In `error` everything of the machine is already free; the state stays until somebody destroys it. Whether a request is allowed is decided by
- * `shared/lifecycle`. It owns its machine, its place on the runner, its idle timer and its meter.
+ * `shared/lifecycle`. It owns its machine, its place on the runner, its record and saved state, its idle timer and its meter. A hibernated one is left
+ * as it is, on disk, when the runner is stopped.
  */
 
-import type { Clock } from '@portico/shared/clock'
 import type { SandboxSpec } from '@portico/shared/control'
+import { abortable } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
 import { after, isFinal, type SandboxRequest, type SandboxState, request as verdictOn } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
-import type { Reservation } from '../capacity.ts'
 import type { GuestRequest, GuestResponse } from '../guest/http.ts'
-import { IdleTimer } from './idle.ts'
+import type { Origin, SandboxContext } from './birth.ts'
+import type { Copy } from './copy.ts'
+import { Holding } from './holding.ts'
 import { Inbox } from './inbox.ts'
-import { Meter, noUsage } from './meter.ts'
-import { type PhaseContext, PreparedVm, type ReadyVm } from './phases.ts'
-
-/** Who wants a sandbox gone. */
-export type EndCause = 'asked' | 'idle' | 'drain'
-
-export interface Created {
-  readonly resolvedImage: string
-  readonly createMs: number
-}
-
-/** What a sandbox tells when its state changes. */
-export interface StateChange {
-  readonly sandbox: string
-  readonly generation: number
-  readonly state: SandboxState
-  /** It happened without being asked for: somebody has to be told. */
-  readonly byItself: boolean
-  readonly reason?: string
-  readonly usage?: Usage
-}
+import { noUsage } from './meter.ts'
+import type { SandboxRecord } from './record.ts'
+import { RecordFile } from './record-file.ts'
+import {
+  type Asked,
+  type AskedToDestroy,
+  type AskedToUpdate,
+  type AskedToWork,
+  type Created,
+  codeOf,
+  endReason,
+  type StateChange,
+} from './requests.ts'
+import { thenRun } from './then-run.ts'
+import type { Answer, EndCause, Held, Outcome } from './work.ts'
+import * as work from './work.ts'
 
 export interface SandboxOptions {
   readonly id: string
   readonly generation: number
   readonly spec: SandboxSpec
   readonly resolvedImage: string
-  readonly reservation: Reservation
-  readonly context: PhaseContext
+  /** Where its machine comes from; without one it has none, as its record says. */
+  readonly origin?: Origin
+  /** What an earlier process of the runner wrote. */
+  readonly record?: SandboxRecord
+  readonly context: SandboxContext
   readonly onChange: (change: StateChange) => void
 }
 
-type Happened =
-  | { readonly kind: 'booted'; readonly ready: ReadyVm }
-  | { readonly kind: 'boot-failed'; readonly error: AppError }
-  | { readonly kind: 'broken'; readonly reason: string }
+type Happened = Outcome | { readonly kind: 'broken'; readonly held: Held; readonly reason: string }
+type Happening<Kind extends Happened['kind']> = Extract<Happened, { kind: Kind }>
 
-type Asked =
-  | { readonly kind: 'update'; readonly seconds: number; readonly answer: PromiseWithResolvers<void> }
-  | { readonly kind: 'destroy'; readonly cause: EndCause; readonly answer: PromiseWithResolvers<Usage> }
+interface Work {
+  readonly abort: AbortController
+  /** Resolves when what it came to is in the inbox. */
+  readonly over: Promise<void>
+}
 
 export class SandboxDriver {
   readonly id: string
   readonly generation: number
-  /** Resolves when the sandbox may be used; rejects if it never will. The same for everybody who asks. */
+  /** Resolves when the sandbox may be used for the first time; rejects if it never will. The same for everybody who asks. */
   readonly created: Promise<Created>
-  /** Resolves when the sandbox is destroyed and all of it is free. */
-  readonly destroyed: Promise<void>
+  /** Resolves when the sandbox is destroyed and all of it is free, or left on disk by a runner that is being stopped. */
+  readonly over: Promise<void>
   readonly #options: SandboxOptions
-  readonly #clock: Clock
+  readonly #context: SandboxContext
   readonly #inbox = new Inbox<Happened, Asked>()
   readonly #creation = Promise.withResolvers<Created>()
-  readonly #startedAt: number
-  readonly #booting = new AbortController()
-  /** Settles when nothing of a boot is under way any more. */
-  readonly #bootOver: Promise<void>
-  #idleSeconds: number
-  #state: SandboxState = 'creating'
+  readonly #record: RecordFile
+  readonly #holding: Holding
+  #state: SandboxState
   #reason: string | undefined
-  #ready: ReadyVm | undefined
-  #meter: Meter | undefined
-  #idle: IdleTimer | undefined
-  #usage: Usage = noUsage
+  #work: Work | undefined
+  #waking: Promise<number> | undefined
+  #resumeMs = 0
+  #left = false
+  #breaking = false
+  #moved = Promise.withResolvers<void>()
 
-  /** Begins to create the sandbox at once. */
+  /** Begins to create the sandbox at once, if it has an origin. */
   constructor(options: SandboxOptions) {
+    const { id, generation, spec, resolvedImage, record, origin, context } = options
     this.#options = options
-    this.id = options.id
-    this.generation = options.generation
-    this.#clock = options.context.clock
-    this.#startedAt = performance.now()
-    this.#idleSeconds = options.spec.idle_timeout
+    this.#context = context
+    this.id = id
+    this.generation = generation
+    const facts = { sandbox: id, generation, spec, resolvedImage }
+    this.#record = new RecordFile(context.paths.sandbox(id), facts, record)
+    this.#holding = new Holding(context.clock, record?.usage ?? noUsage)
+    this.#state = origin || !record || record.state === 'running' ? 'creating' : record.state
+    if (record?.state === 'error') this.#reason = record.reason
     this.created = this.#creation.promise
     this.created.catch(() => undefined)
-    this.#bootOver = this.#boot()
-    this.destroyed = this.#run()
+    if (record && !origin) this.#creation.resolve({ resolvedImage, createMs: record.createMs })
+    if (origin) this.#begin((signal) => work.create(this.#parts, origin, signal))
+    this.over = this.#run()
   }
 
   get state(): SandboxState {
@@ -109,19 +115,28 @@ export class SandboxDriver {
     return this.#reason
   }
 
-  /** Sends one request to the guest; counts as activity until its answer was read. */
+  get spec(): SandboxSpec {
+    return this.#record.spec
+  }
+
+  get resolvedImage(): string {
+    return this.#options.resolvedImage
+  }
+
+  /** Sends one request to the guest; counts as activity until its answer was read. Wakes the sandbox where its owner wants that. */
   async request(asked: GuestRequest): Promise<GuestResponse> {
-    const ready = this.#ready
-    this.#check('use')
-    if (!ready || !this.#idle) throw new AppError('sandbox_not_running', 'cannot use the sandbox: it is not running')
-    const endActivity = this.#idle.begin()
+    await this.#awake('use', asked.signal)
+    // While it is being freed it is still running by name.
+    const link = this.#holding.held?.ready.link
+    if (!link) throw new AppError('sandbox_not_running', 'cannot use the sandbox: it is not running')
+    const endActivity = this.#holding.idle?.begin() ?? (() => undefined)
     const end = () => {
       asked.signal.removeEventListener('abort', end)
       endActivity()
     }
     asked.signal.addEventListener('abort', end)
     try {
-      const response = await ready.link.request(asked)
+      const response = await link.request(asked)
       return { ...response, body: thenRun(response.body, end) }
     } catch (error) {
       end()
@@ -129,108 +144,283 @@ export class SandboxDriver {
     }
   }
 
-  /** Changes after how many idle seconds it is destroyed; 0 is never. */
+  /** Changes after how many idle seconds it is destroyed or hibernated; 0 is never. */
   update(seconds: number): Promise<void> {
-    const answer = Promise.withResolvers<void>()
-    if (isFinal(this.#state)) this.#onUpdate(seconds, answer)
-    else this.#inbox.request({ kind: 'update', seconds, answer })
-    return answer.promise
+    return this.#ask((answer: Answer<void>) => ({ kind: 'update', seconds, answer }))
   }
 
-  /** Frees everything; resolves with the final usage. Repeated calls get the same answer. */
+  /** Its state at one moment, while it runs on. */
+  async copy(what: 'fork' | 'snapshot'): Promise<Copy> {
+    await this.#awake('copy')
+    const end = this.#holding.idle?.begin()
+    try {
+      return await this.#ask((answer: Answer<Copy>) => ({ kind: 'copy', what, answer }))
+    } finally {
+      end?.()
+    }
+  }
+
+  /** Keeps its state and frees its machine; resolves with the usage so far. */
+  hibernate(): Promise<Usage> {
+    return this.#ask((answer: Answer<Usage>) => ({ kind: 'hibernate', cause: 'asked', answer }))
+  }
+
+  /** Resolves when it may be used again, with how long that took. */
+  resume(): Promise<number> {
+    return this.#ask((answer: Answer<number>) => ({ kind: 'resume', byItself: false, answer }))
+  }
+
+  /** Frees everything; resolves with the final usage. Repeated calls get the same answer. A drain leaves a hibernated one as it is. */
   destroy(cause: EndCause = 'asked'): Promise<Usage> {
-    if (isFinal(this.#state)) return Promise.resolve(this.#usage)
-    const answer = Promise.withResolvers<Usage>()
-    this.#inbox.request({ kind: 'destroy', cause, answer })
-    return answer.promise
+    if (this.#isOver) return Promise.resolve(this.#holding.usage)
+    return this.#ask((answer: Answer<Usage>) => ({ kind: 'destroy', cause, answer }))
   }
 
   /** Usage so far, or the final one. */
   async stats(): Promise<Usage> {
-    return this.#state === 'running' && this.#meter ? await this.#meter.read() : this.#usage
+    return await this.#holding.read()
+  }
+
+  get #isOver(): boolean {
+    return this.#left || isFinal(this.#state)
+  }
+
+  #ask<Value>(make: (answer: Answer<Value>) => Asked): Promise<Value> {
+    const answer = Promise.withResolvers<Value>()
+    const asked = make(answer)
+    if (this.#isOver) void this.#onAsked(asked)
+    else this.#inbox.request(asked)
+    return answer.promise
+  }
+
+  /** Resolves when a request of this kind may go ahead; wakes a sandbox whose owner wants that. */
+  async #awake(asked: 'use' | 'copy', signal = never): Promise<void> {
+    while (this.#record.spec.auto_resume && !this.#left) {
+      if (this.#state === 'hibernating') await abortable(this.#moved.promise, signal)
+      else if (this.#state === 'hibernated' || this.#state === 'resuming') await abortable(this.#wake(), signal)
+      else break
+    }
+    this.#check(asked)
+  }
+
+  /** One attempt for all who want it at the same time. */
+  #wake(): Promise<number> {
+    this.#waking ??= this.#ask((answer: Answer<number>) => ({ kind: 'resume', byItself: true, answer })).finally(() => {
+      this.#waking = undefined
+    })
+    return this.#waking
   }
 
   async #run(): Promise<void> {
-    while (!isFinal(this.#state)) {
-      const input = await this.#inbox.next()
+    while (!this.#isOver) {
+      const input = await this.#inbox.next((asked) => this.#isDue(asked))
       if ('event' in input) await this.#onHappened(input.event)
       else await this.#onAsked(input.request)
     }
     for (const asked of this.#inbox.takeRequests()) await this.#onAsked(asked)
   }
 
-  async #boot(): Promise<void> {
-    const { spec, id, generation, reservation, context, resolvedImage } = this.#options
-    const vm = {
-      id,
-      generation,
-      slot: reservation.slot,
-      image: resolvedImage,
-      vcpus: spec.vcpus,
-      memoryMib: spec.mem_mib,
-      diskMib: spec.disk_mib,
-    }
-    try {
-      const booted = await new PreparedVm(context, vm).boot(this.#booting.signal)
-      const ready = await booted.identify({ sandbox: id, env: spec.env }, this.#booting.signal)
-      this.#inbox.event({ kind: 'booted', ready })
-    } catch (thrown) {
-      this.#inbox.event({ kind: 'boot-failed', error: AppError.from(thrown, 'cannot create the sandbox') })
-    }
+  /** Whether a request can be looked at now: work waits for the work before it, a drain for a sandbox that falls asleep. */
+  #isDue(asked: Asked): boolean {
+    if (asked.kind === 'update') return true
+    if (asked.kind === 'destroy') return asked.cause !== 'drain' || this.#state !== 'hibernating'
+    return !this.#work || verdictOn(this.#state, asked.kind).kind === 'denied'
+  }
+
+  #begin(run: (signal: AbortSignal) => Promise<Happened>): void {
+    const abort = new AbortController()
+    this.#work = { abort, over: run(abort.signal).then((event) => this.#inbox.event(event)) }
+  }
+
+  /** Ends the work that is under way and takes in what it came to. */
+  async #interrupt(reason: AppError): Promise<void> {
+    this.#work?.abort.abort(reason)
+    await this.#work?.over
+    for (const event of this.#inbox.takeEvents()) await this.#onHappened(event)
+  }
+
+  get #parts(): work.WorkParts {
+    return { context: this.#context, record: this.#record }
   }
 
   async #onHappened(event: Happened): Promise<void> {
+    if (event.kind !== 'broken') this.#work = undefined
     switch (event.kind) {
-      case 'booted':
-        return this.#onBooted(event.ready)
-      case 'boot-failed':
-        this.#move(after(this.#state, 'failed'), { reason: event.error.message })
-        this.#options.reservation.release()
-        return this.#creation.reject(event.error)
+      case 'ready':
+        return this.#onReady(event)
+      case 'not-created':
+        return await this.#onNotCreated(event.error)
+      case 'copied':
+        if (event.broken !== undefined) await this.#fail(event.broken)
+        return
+      case 'asleep':
+        return this.#onAsleep(event)
+      case 'awake':
+        return this.#onAwake(event)
+      case 'kept':
+        return this.#onKept(event)
+      case 'lost':
+        await this.#fail(event.error.message, event.error)
+        return event.reject(event.error)
       case 'broken':
-        if (this.#state !== 'running') return
-        await this.#free(new AppError('sandbox_failed', `cannot go on: ${event.reason}`))
-        return this.#move(after(this.#state, 'failed'), { reason: event.reason, byItself: true })
+        return await this.#onBroken(event.held, event.reason)
     }
   }
 
-  #onBooted(ready: ReadyVm): void {
-    this.#ready = ready
-    this.#meter = new Meter(ready.vm, this.#clock)
-    this.#idle = new IdleTimer(this.#clock, this.#idleSeconds, () => void this.destroy('idle'))
-    void ready.broken.then((reason) => this.#inbox.event({ kind: 'broken', reason }))
+  #onReady({ held, createMs }: Happening<'ready'>): void {
+    this.#use(held)
     this.#move(after(this.#state, 'ready'))
-    const createMs = Math.round(performance.now() - this.#startedAt)
-    this.#creation.resolve({ resolvedImage: this.#options.resolvedImage, createMs })
+    if (this.#state === 'running') this.#creation.resolve({ resolvedImage: this.#options.resolvedImage, createMs })
+  }
+
+  async #onNotCreated(error: AppError): Promise<void> {
+    // Nothing of it came to be, so nothing is left to be destroyed.
+    const nothing = error.code === 'capacity' && !this.#options.record
+    this.#creation.reject(error)
+    if (nothing) this.#move(after(this.#state, 'ended'))
+    else await this.#fail(error.message, error)
+  }
+
+  #onAsleep({ usage, asked }: Happening<'asleep'>): void {
+    this.#holding.asleep(usage)
+    this.#move(after(this.#state, 'saved'), { byItself: asked.cause === 'idle' })
+    asked.answer.resolve(usage)
+  }
+
+  #onAwake({ held, resumeMs, asked }: Happening<'awake'>): void {
+    this.#resumeMs = resumeMs
+    this.#use(held)
+    this.#move(after(this.#state, 'ready'), { byItself: asked.byItself })
+    asked.answer.resolve(resumeMs)
+  }
+
+  #use(held: Held): void {
+    void held.ready.broken.then((reason) => this.#inbox.event({ kind: 'broken', held, reason }))
+    this.#holding.take(held, { seconds: this.#record.spec.idle_timeout, onIdle: () => this.#onIdle() })
+  }
+
+  #onIdle(): void {
+    if (this.#record.spec.on_idle === 'destroy') void this.destroy('idle')
+    else this.#ask((answer: Answer<Usage>) => ({ kind: 'hibernate', cause: 'idle', answer })).catch(() => undefined)
+  }
+
+  #onKept({ error, byItself, reject }: Happening<'kept'>): void {
+    // A machine that is gone is not kept, and its sandbox never seems to run again.
+    if (!this.#breaking) this.#move(after(this.#state, 'kept'), { byItself })
+    if (this.#state === 'running') this.#holding.idle?.restart()
+    if (byItself) this.#log(error, 'sandbox.kept')
+    reject(error)
+  }
+
+  async #onBroken(held: Held, reason: string): Promise<void> {
+    const error = new AppError('sandbox_failed', `cannot go on: ${reason}`)
+    if (this.#holding.held !== held) return
+    this.#breaking = true
+    await this.#interrupt(error)
+    this.#breaking = false
+    if (this.#holding.held === held) await this.#fail(reason, error)
+  }
+
+  /** Frees the machine and keeps the reason. */
+  async #fail(reason: string, error = new AppError('sandbox_failed', `cannot go on: ${reason}`)): Promise<void> {
+    if (this.#state === 'destroying' || this.#isOver || this.#state === 'error') return
+    await this.#free(error)
+    await this.#record.failed(this.#holding.usage, reason).catch((cause: unknown) => this.#log(cause, 'sandbox.record'))
+    // Whoever created it is answered; nobody waits for what happens later.
+    this.#move(after(this.#state, 'failed'), { reason, byItself: this.#record.current !== undefined })
   }
 
   async #onAsked(asked: Asked): Promise<void> {
-    if (asked.kind === 'update') return this.#onUpdate(asked.seconds, asked.answer)
-    // Somebody used the sandbox after its idle time had run out and before this loop came to it.
-    if (asked.cause === 'idle' && this.#idle?.expired !== true) return asked.answer.resolve(this.#usage)
-    const verdict = verdictOn(this.#state, 'destroy')
-    if (verdict.kind === 'accepted') await this.#onDestroy(verdict.next, asked.cause)
-    asked.answer.resolve(this.#usage)
-  }
-
-  #onUpdate(seconds: number, answer: PromiseWithResolvers<void>): void {
-    try {
-      this.#check('update')
-      this.#idleSeconds = seconds
-      this.#idle?.update(seconds)
-      answer.resolve()
-    } catch (error) {
-      answer.reject(error)
+    switch (asked.kind) {
+      case 'update':
+        return await this.#onUpdate(asked)
+      case 'destroy':
+        return await this.#onDestroy(asked)
+      case 'copy':
+        return this.#attempt(asked, () => this.#onCopy(asked))
+      case 'hibernate':
+        return this.#attempt(asked, () => this.#onHibernate(asked))
+      case 'resume':
+        return this.#attempt(asked, () => this.#onResume(asked))
     }
   }
 
-  async #onDestroy(next: SandboxState, cause: EndCause): Promise<void> {
-    const reason = endReason(cause, this.#idleSeconds)
+  /** Runs what was asked for if it is allowed now. */
+  #attempt(asked: AskedToWork, run: () => void): void {
+    try {
+      this.#check(asked.kind)
+      run()
+    } catch (error) {
+      asked.answer.reject(error)
+    }
+  }
+
+  #onCopy(asked: work.AskedToCopy): void {
+    const held = this.#holding.held as Held
+    this.#begin((signal) => work.copy(this.#parts, asked, held, signal))
+  }
+
+  #onHibernate(asked: work.AskedToHibernate): void {
+    const verdict = verdictOn(this.#state, 'hibernate')
+    // Somebody used the sandbox after its idle time had run out and before this loop came to it.
+    if (verdict.kind !== 'accepted' || (asked.cause === 'idle' && this.#holding.idle?.expired !== true)) {
+      asked.answer.resolve(this.#holding.usage)
+      return
+    }
+    this.#holding.idle?.stop()
+    this.#move(verdict.next)
+    const held = this.#holding.held as Held
+    this.#begin((signal) => work.hibernate(this.#parts, asked, held, signal))
+  }
+
+  #onResume(asked: work.AskedToResume): void {
+    const verdict = verdictOn(this.#state, 'resume')
+    if (verdict.kind !== 'accepted') {
+      asked.answer.resolve(this.#resumeMs)
+      return
+    }
+    this.#move(verdict.next)
+    this.#begin((signal) => work.resume(this.#parts, asked, this.#holding.usage, this.#holding.link, signal))
+  }
+
+  async #onUpdate({ seconds, answer }: AskedToUpdate): Promise<void> {
+    try {
+      this.#check('update')
+      this.#holding.idle?.update(seconds)
+      await this.#record.setIdleTimeout(seconds)
+      answer.resolve()
+    } catch (error) {
+      answer.reject(AppError.from(error))
+    }
+  }
+
+  async #onDestroy({ cause, answer }: AskedToDestroy): Promise<void> {
+    if (cause === 'idle' && this.#holding.idle?.expired !== true) return answer.resolve(this.#holding.usage)
+    if (cause === 'drain' && (await this.#leave())) return answer.resolve(this.#holding.usage)
+    const verdict = verdictOn(this.#state, 'destroy')
+    if (verdict.kind === 'accepted') await this.#end(verdict.next, cause)
+    answer.resolve(this.#holding.usage)
+  }
+
+  /** A hibernated sandbox outlives its runner. */
+  async #leave(): Promise<boolean> {
+    if (this.#state === 'resuming')
+      await this.#interrupt(new AppError('capacity', 'cannot resume it here: its runner is being stopped'))
+    if (this.#state !== 'hibernated') return false
+    this.#holding.link?.close(new AppError('sandbox_hibernated', 'cannot go on: its runner was stopped'))
+    this.#left = true
+    this.#moved.resolve()
+    return true
+  }
+
+  async #end(next: SandboxState, cause: EndCause): Promise<void> {
+    const reason = endReason(cause, this.#record.spec.idle_timeout)
     this.#move(next, reason === undefined ? {} : { reason })
     const gone = new AppError('sandbox_not_running', 'cannot go on: the sandbox was destroyed')
-    this.#booting.abort(gone)
-    await this.#bootOver
-    await this.#takeLateBoot(gone)
+    await this.#interrupt(gone)
+    this.#creation.reject(gone)
+    // First, so that a crash in between leaves a machine that nobody knows, and not a sandbox that nobody wants.
+    await this.#record.remove().catch((error: unknown) => this.#log(error, 'sandbox.free'))
     await this.#free(gone)
     this.#move(after(this.#state, 'ended'), {
       byItself: cause !== 'asked',
@@ -238,67 +428,42 @@ export class SandboxDriver {
     })
   }
 
-  /** A boot that finished while its sandbox was being destroyed left its machine in the inbox. */
-  async #takeLateBoot(gone: AppError): Promise<void> {
-    for (const event of this.#inbox.takeEvents()) if (event.kind === 'booted') await event.ready.unwind(gone)
-    this.#creation.reject(gone)
-  }
-
-  /** Takes the last measure and gives everything back. */
+  /** Takes the last measure and gives everything back; the next start of the runner finds what could not be freed. */
   async #free(error: AppError): Promise<void> {
-    this.#idle?.stop()
-    try {
-      if (this.#meter) this.#usage = await this.#meter.finish()
-      await this.#ready?.unwind(error)
-    } catch (cause) {
-      // The next start of the runner finds what could not be freed.
-      this.#options.context.log.error({ sandbox: this.id, error: cause }, 'sandbox.free')
-    }
-    this.#ready = undefined
-    this.#options.reservation.release()
+    await this.#holding.free(error).catch((cause: unknown) => this.#log(cause, 'sandbox.free'))
   }
 
   #check(asked: SandboxRequest): void {
+    if (this.#left) throw new AppError('sandbox_not_running', `cannot ${asked} the sandbox: its runner was stopped`)
     const verdict = verdictOn(this.#state, asked)
     if (verdict.kind !== 'denied') return
     const failed = this.#state === 'error'
     const why = failed && this.#reason !== undefined ? this.#reason : verdict.reason
-    throw new AppError(failed ? 'sandbox_failed' : 'sandbox_not_running', `cannot ${asked} the sandbox: ${why}`)
+    throw new AppError(codeOf(this.#state, asked), `cannot ${asked} the sandbox: ${why}`)
+  }
+
+  #log(error: unknown, what: string): void {
+    this.#context.log.error({ sandbox: this.id, error }, what)
   }
 
   /** The only place that changes the state. */
   #move(state: SandboxState, facts: { reason?: string; byItself?: boolean } = {}): void {
     if (state === this.#state) return
     this.#state = state
+    this.#moved.resolve()
+    this.#moved = Promise.withResolvers()
     if (facts.reason !== undefined) this.#reason = facts.reason
     const { id: sandbox, generation } = this
-    const over = isFinal(state) || state === 'error'
+    const told = isFinal(state) || state === 'error' || state === 'hibernated'
     this.#options.onChange({
       sandbox,
       generation,
       state,
       byItself: facts.byItself ?? false,
       ...(facts.reason === undefined ? {} : { reason: facts.reason }),
-      ...(over ? { usage: this.#usage } : {}),
+      ...(told ? { usage: this.#holding.usage } : {}),
     })
   }
 }
 
-function endReason(cause: EndCause, idleSeconds: number): string | undefined {
-  switch (cause) {
-    case 'asked':
-      return undefined
-    case 'idle':
-      return `idle for ${idleSeconds} s`
-    case 'drain':
-      return 'its runner was stopped'
-  }
-}
-
-async function* thenRun(body: AsyncIterable<Uint8Array>, run: () => void): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body
-  } finally {
-    run()
-  }
-}
+const never = new AbortController().signal

@@ -78,3 +78,16 @@ it('leaves no timer once it is stopped', async () => {
   await clock.advance(60_000)
   expect([state.fired, clock.pending]).toEqual([0, 0])
 })
+
+it('begins anew when it is restarted, still counting what was under way', async () => {
+  const { clock, state, timer } = start(10)
+  const end = timer.begin()
+  timer.stop()
+  await clock.advance(60_000)
+  timer.restart()
+  await clock.advance(60_000)
+  expect([state.fired, timer.expired]).toEqual([0, false])
+  end()
+  await clock.advance(10_000)
+  expect([state.fired, timer.expired]).toEqual([1, true])
+})

@@ -44,12 +44,19 @@ export class IdleTimer {
 
   /** Whether the limit has passed without activity. */
   get expired(): boolean {
-    return this.#limitMs > 0 && this.#active === 0 && this.#clock.now() - this.#since >= this.#limitMs
+    return !this.#stopped && this.#limitMs > 0 && this.#active === 0 && this.#clock.now() - this.#since >= this.#limitMs
   }
 
+  /** Lets no time run out from now on; what is under way still counts. */
   stop(): void {
     this.#stopped = true
     this.#arm()
+  }
+
+  /** Begins again after `stop`; counts as activity. */
+  restart(): void {
+    this.#stopped = false
+    this.#touch()
   }
 
   #touch(): void {

@@ -29,3 +29,17 @@ it('gives up what waits', () => {
     [],
   ])
 })
+
+it('lets later requests pass one that is not due, until an event makes it so', async () => {
+  const inbox = new Inbox<string, string>()
+  let busy = true
+  const isDue = (asked: string) => asked === 'destroy' || !busy
+  inbox.request('fork')
+  inbox.request('destroy')
+  expect(await inbox.next(isDue)).toEqual({ request: 'destroy' })
+  const next = inbox.next(isDue)
+  inbox.event('over')
+  expect(await next).toEqual({ event: 'over' })
+  busy = false
+  expect(await inbox.next(isDue)).toEqual({ request: 'fork' })
+})

@@ -1,4 +1,7 @@
-/** What waits for a sandbox's loop: two lanes, so that what has happened is looked at before what is asked for. One reader. */
+/**
+ * What waits for a sandbox's loop: two lanes, so that what has happened is looked at before what is asked for. A request that is not due yet lets later
+ * ones pass. One reader.
+ */
 
 export class Inbox<Event, Request> {
   readonly #events: Event[] = []
@@ -15,11 +18,12 @@ export class Inbox<Event, Request> {
     this.#wake?.()
   }
 
-  /** The next input; waits until there is one. */
-  async next(): Promise<{ event: Event } | { request: Request }> {
+  /** The next input; waits until there is one. `isDue` is asked anew after every event. */
+  async next(isDue: (request: Request) => boolean = () => true): Promise<{ event: Event } | { request: Request }> {
     for (;;) {
       if (this.#events.length > 0) return { event: this.#events.shift() as Event }
-      if (this.#requests.length > 0) return { request: this.#requests.shift() as Request }
+      const due = this.#requests.findIndex(isDue)
+      if (due >= 0) return { request: this.#requests.splice(due, 1)[0] as Request }
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })

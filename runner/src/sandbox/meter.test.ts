@@ -55,3 +55,26 @@ it('takes a last sample of a machine that still runs, and none after that', asyn
   expect(await meter.finish()).toMatchObject({ cpu_ms: 20, mem_peak_bytes: 100, uptime_ms: 1000 })
   expect(clock.pending).toBe(0)
 })
+
+it('adds up over machines, and does not count the time between them', async () => {
+  const { clock, meter } = start(metrics(10, 100, 300))
+  await clock.advance(1000)
+  const before = await meter.finish()
+  await clock.advance(60_000)
+  const next = new Meter({ metrics: async () => metrics(5, 200, 250) }, clock, { before })
+  await clock.advance(500)
+  expect(await next.finish()).toEqual({
+    cpu_ms: 15,
+    mem_peak_bytes: 300,
+    mem_current_bytes: 0,
+    disk_used_bytes: 5,
+    uptime_ms: 1500,
+  })
+})
+
+it('goes on counting for a machine that ran before this process did', async () => {
+  const { clock } = start(undefined)
+  const meter = new Meter({ metrics: async () => undefined }, clock, { since: clock.now() - 9000 })
+  await clock.advance(1000)
+  expect(await meter.finish()).toMatchObject({ uptime_ms: 10_000 })
+})

@@ -1,6 +1,6 @@
 /**
- * What a sandbox has used. It samples while the sandbox runs, so that a machine that dies reports its last sample; peaks never fall.
- * It owns one timer.
+ * What a sandbox has used, over all the machines that it had: what it sleeps through is not counted. It samples while a machine runs, so that one that
+ * dies reports its last sample; peaks never fall. It owns one timer.
  */
 
 import type { Clock } from '@portico/shared/clock'
@@ -9,21 +9,34 @@ import type { Vm, VmMetrics } from '../vm/driver.ts'
 
 const sampleMs = 5000
 
-const nothing: VmMetrics = { cpuMs: 0, memoryBytes: 0, memoryPeakBytes: 0, diskBytes: 0 }
+/** The usage of a sandbox that never was ready. */
+export const noUsage: Usage = { cpu_ms: 0, mem_peak_bytes: 0, mem_current_bytes: 0, disk_used_bytes: 0, uptime_ms: 0 }
+
+export interface MeterStart {
+  /** What the machines before this one used. */
+  readonly before?: Usage
+  /** Since when this machine has been ready, if that is not now. */
+  readonly since?: number
+}
 
 export class Meter {
+  /** Since when its machine has been ready. */
+  readonly since: number
+  /** What the machines before this one used. */
+  readonly before: Usage
   readonly #vm: Pick<Vm, 'metrics'>
   readonly #clock: Clock
-  readonly #startedAt: number
-  #last = nothing
+  #last: VmMetrics
   #endedAt: number | undefined
   #cancel: () => void = () => undefined
 
   /** Counts from now on, which is when the guest was ready. */
-  constructor(vm: Pick<Vm, 'metrics'>, clock: Clock) {
+  constructor(vm: Pick<Vm, 'metrics'>, clock: Clock, { before = noUsage, since = clock.now() }: MeterStart = {}) {
     this.#vm = vm
     this.#clock = clock
-    this.#startedAt = clock.now()
+    this.since = since
+    this.before = before
+    this.#last = { cpuMs: 0, memoryBytes: 0, memoryPeakBytes: 0, diskBytes: before.disk_used_bytes }
     void this.#sampleAgain()
   }
 
@@ -41,13 +54,20 @@ export class Meter {
     return { ...this.#usage(), mem_current_bytes: 0 }
   }
 
+  /** Ends the sampling without another sample. */
+  stop(): void {
+    this.#cancel()
+    this.#endedAt ??= this.#clock.now()
+  }
+
   #usage(): Usage {
+    const { cpu_ms, mem_peak_bytes, uptime_ms } = this.before
     return {
-      cpu_ms: this.#last.cpuMs,
-      mem_peak_bytes: this.#last.memoryPeakBytes,
+      cpu_ms: cpu_ms + this.#last.cpuMs,
+      mem_peak_bytes: Math.max(mem_peak_bytes, this.#last.memoryPeakBytes),
       mem_current_bytes: this.#last.memoryBytes,
       disk_used_bytes: this.#last.diskBytes,
-      uptime_ms: (this.#endedAt ?? this.#clock.now()) - this.#startedAt,
+      uptime_ms: uptime_ms + Math.max(0, (this.#endedAt ?? this.#clock.now()) - this.since),
     }
   }
 
@@ -67,6 +87,3 @@ export class Meter {
     }
   }
 }
-
-/** The usage of a sandbox that never was ready. */
-export const noUsage: Usage = { cpu_ms: 0, mem_peak_bytes: 0, mem_current_bytes: 0, disk_used_bytes: 0, uptime_ms: 0 }

@@ -1,61 +1,25 @@
-import { FakeClock } from '@portico/shared/clock'
-import type { SandboxSpec } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import { request as verdictOn } from '@portico/shared/lifecycle'
 import fc from 'fast-check'
-import { expect, it } from 'vitest'
-import { Capacity } from '../capacity.ts'
-import type { GuestResponse } from '../guest/http.ts'
-import { silentLog } from '../log.ts'
-import { FakeDriver, type GuestBehaviour } from '../vm/fake/index.ts'
-import { BootGate } from './boot-gate.ts'
-import type { StateChange } from './driver.ts'
-import { Registry } from './registry.ts'
+import { afterEach, expect, it } from 'vitest'
+import { echo, type SetUp, settle, setUp as setUpIn, spec } from '../testing/sandboxes.ts'
+import type { FakeDriver, FakeMachine, GuestBehaviour } from '../vm/fake/index.ts'
 
-const spec: SandboxSpec = { image: 'python', vcpus: 1, mem_mib: 256, disk_mib: 64, idle_timeout: 300, env: { A: 'b' } }
-const limits = { bootMs: 20_000, identityMs: 5000, tries: 2 }
-const never = new AbortController().signal
+const made: SetUp[] = []
+afterEach(async () => {
+  for (const one of made.splice(0)) await one.remove()
+})
 
-function setUp(behaviour: (start: number) => GuestBehaviour = () => ({}), gate = 8) {
-  const clock = new FakeClock(1_000_000)
-  const driver = new FakeDriver({ behaviour: () => behaviour(driver.started) })
-  const capacity = new Capacity({ slots: 4, memoryMib: 1000 })
-  const changes: StateChange[] = []
-  const registry = new Registry({
-    context: { driver, gate: new BootGate(gate), clock, limits, log: silentLog() },
-    capacity,
-    imageAliases: { 'python:3.12': 'python' },
-    onChange: (change) => changes.push(change),
-  })
-  const states = (id: string) => changes.filter(({ sandbox }) => sandbox === id).map(({ state }) => state)
-  return { clock, driver, capacity, registry, changes, states }
+async function setUp(behaviour: (start: number) => GuestBehaviour = () => ({}), gate = 8): Promise<SetUp> {
+  const one = await setUpIn({ behaviour, gate })
+  made.push(one)
+  return one
 }
 
-/** Moves the clock until the promise is settled. */
-async function settle<Value>(clock: FakeClock, promise: Promise<Value>, stepMs = 1000): Promise<Value> {
-  let over = false
-  promise.finally(() => (over = true)).catch(() => undefined)
-  while (!over) {
-    for (let turn = 0; turn < 20; turn++) await new Promise((done) => setImmediate(done))
-    if (!over) await clock.advance(stepMs)
-  }
-  return await promise
-}
-
-async function echo(registry: Registry, id: string, generation = 1): Promise<string> {
-  const body = bodyOf('{"argv":["echo","hi"]}')
-  const response = await registry.request(id, generation, { method: 'POST', path: '/exec', body, signal: never })
-  return JSON.parse(await textOf(response)).stdout
-}
-
-async function* bodyOf(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(text)
-}
-
-async function textOf(response: GuestResponse): Promise<string> {
-  const parts: Uint8Array[] = []
-  for await (const bytes of response.body) parts.push(bytes)
-  return Buffer.concat(parts).toString('utf8')
+function only(driver: FakeDriver): FakeMachine {
+  const [machine] = driver.machines.values()
+  if (!machine) throw new Error('there is no machine')
+  return machine
 }
 
 const hang = {
@@ -64,9 +28,9 @@ const hang = {
 }
 
 it('creates, uses and destroys a sandbox', async () => {
-  const { registry, driver, capacity, states, clock } = setUp()
+  const { registry, driver, capacity, states, clock } = await setUp()
   expect(await registry.create('a', 1, spec)).toEqual({ resolvedImage: 'python', createMs: expect.any(Number) })
-  expect(driver.machine('a').guest.identity).toMatchObject({ env: { LANG: 'C.UTF-8', A: 'b' } })
+  expect(only(driver).guest.identity).toMatchObject({ env: { LANG: 'C.UTF-8', A: 'b' } })
   expect(await echo(registry, 'a')).toBe('hi\n')
   await clock.advance(5000)
   expect(await registry.stats('a', 1)).toMatchObject({ cpu_ms: 10, uptime_ms: 5000, mem_current_bytes: 2 ** 20 })
@@ -76,7 +40,7 @@ it('creates, uses and destroys a sandbox', async () => {
 })
 
 it('answers a repeated create and a repeated destroy the same', async () => {
-  const { registry, driver } = setUp()
+  const { registry, driver } = await setUp()
   const [first, second] = await Promise.all([registry.create('a', 1, spec), registry.create('a', 1, spec)])
   expect(second).toBe(first)
   expect(await registry.create('a', 1, spec)).toBe(first)
@@ -87,7 +51,7 @@ it('answers a repeated create and a repeated destroy the same', async () => {
 })
 
 it('remembers an ended sandbox for a while and then not', async () => {
-  const { registry, clock } = setUp()
+  const { registry, clock } = await setUp()
   await registry.create('a', 1, spec)
   await registry.destroy('a', 1)
   await clock.advance(14 * 60_000)
@@ -99,7 +63,7 @@ it('remembers an ended sandbox for a while and then not', async () => {
 })
 
 it('answers moved to another generation', async () => {
-  const { registry } = setUp()
+  const { registry } = await setUp()
   await registry.create('a', 2, spec)
   for (const generation of [1, 3]) {
     await expect(registry.destroy('a', generation)).rejects.toMatchObject({ code: 'moved' })
@@ -112,7 +76,7 @@ it('answers moved to another generation', async () => {
 })
 
 it('lets a create of a later generation replace what is there', async () => {
-  const { registry, driver } = setUp()
+  const { registry, driver } = await setUp()
   await registry.create('a', 1, spec)
   await Promise.all([registry.create('a', 2, spec), registry.create('a', 2, spec)])
   expect([driver.started, driver.machines.size]).toEqual([2, 1])
@@ -120,19 +84,19 @@ it('lets a create of a later generation replace what is there', async () => {
 })
 
 it('knows nothing of a sandbox that it never had', async () => {
-  const { registry } = setUp()
+  const { registry } = await setUp()
   await expect(registry.stats('a', 1)).rejects.toMatchObject({ code: 'sandbox_not_found' })
 })
 
 it('resolves aliases and refuses unknown images without taking a place', async () => {
-  const { registry, capacity } = setUp()
+  const { registry, capacity } = await setUp()
   expect(await registry.create('a', 1, { ...spec, image: 'python:3.12' })).toMatchObject({ resolvedImage: 'python' })
   await expect(registry.create('b', 1, { ...spec, image: 'ruby' })).rejects.toMatchObject({ code: 'image_unknown' })
   expect(capacity.freeSlots).toBe(3)
 })
 
 it('never gives away more than it has, whatever comes at once', async () => {
-  const { registry, capacity } = setUp()
+  const { registry, capacity } = await setUp()
   const results = await Promise.allSettled(['a', 'b', 'c', 'd', 'e'].map((id) => registry.create(id, 1, spec)))
   const refused = results.filter((result) => result.status === 'rejected').map(({ reason }) => reason.code)
   expect(refused).toEqual(['capacity', 'capacity'])
@@ -141,17 +105,17 @@ it('never gives away more than it has, whatever comes at once', async () => {
 })
 
 it('boots again where the first boot hangs', async () => {
-  const { registry, driver, clock } = setUp((start) => (start === 0 ? hang : {}))
+  const { registry, driver, clock } = await setUp((start) => (start === 0 ? hang : {}))
   await settle(clock, registry.create('a', 1, spec))
   expect([driver.started, driver.machines.size]).toEqual([2, 1])
   expect(await echo(registry, 'a')).toBe('hi\n')
 })
 
-it('gives up a boot that hangs twice, with the last line of its console', async () => {
-  const { registry, driver, clock, capacity, states } = setUp(() => hang)
+it('gives up a boot that hangs twice, with the end of its console', async () => {
+  const { registry, driver, clock, capacity, states } = await setUp(() => hang)
   await expect(settle(clock, registry.create('a', 1, spec))).rejects.toMatchObject({
     code: 'boot_failed',
-    message: expect.stringContaining("its console's last line: portico-agent: cannot find image"),
+    message: expect.stringContaining('portico-agent: cannot find image'),
   })
   expect([driver.started, driver.machines.size, capacity.freeSlots]).toEqual([2, 0, 4])
   expect(states('a')).toEqual(['creating', 'error'])
@@ -159,22 +123,22 @@ it('gives up a boot that hangs twice, with the last line of its console', async 
 })
 
 it('tells why a machine ended while it booted', async () => {
-  const { registry, driver, clock } = setUp(() => hang)
+  const { registry, driver, clock } = await setUp(() => hang)
   const creating = registry.create('a', 1, spec)
   await new Promise((turn) => setImmediate(turn))
-  driver.machine('a').die({ kind: 'guest', reason: 'the guest powered off' })
+  only(driver).die({ kind: 'guest', reason: 'the guest powered off' })
   await expect(settle(clock, creating)).rejects.toMatchObject({ code: 'boot_failed' })
 })
 
 it('does not let anybody use a guest that did not confirm who it is', async () => {
-  const { registry, driver, capacity } = setUp(() => ({ confirm: () => ({ hostname: 'somebody-else' }) }))
+  const { registry, driver, capacity } = await setUp(() => ({ confirm: () => ({ hostname: 'somebody-else' }) }))
   await expect(registry.create('a', 1, spec)).rejects.toMatchObject({ code: 'guest_error' })
   expect([driver.machines.size, capacity.freeSlots]).toEqual([0, 4])
   await expect(echo(registry, 'a')).rejects.toMatchObject({ code: 'sandbox_failed' })
 })
 
 it('destroys a sandbox that still boots', async () => {
-  const { registry, driver, capacity, states } = setUp(() => hang)
+  const { registry, driver, capacity, states } = await setUp(() => hang)
   const creating = registry.create('a', 1, spec)
   const failed = expect(creating).rejects.toMatchObject({ code: 'sandbox_not_running' })
   expect(await registry.destroy('a', 1)).toMatchObject({ uptime_ms: 0 })
@@ -184,7 +148,7 @@ it('destroys a sandbox that still boots', async () => {
 })
 
 it('destroys a sandbox that waits for its turn to boot', async () => {
-  const { registry, driver } = setUp(() => hang, 1)
+  const { registry, driver } = await setUp(() => hang, 1)
   const creating = [registry.create('a', 1, spec), registry.create('b', 1, spec)]
   const failed = creating.map((one) => expect(one).rejects.toMatchObject({ code: 'sandbox_not_running' }))
   await registry.destroy('b', 1)
@@ -194,10 +158,10 @@ it('destroys a sandbox that waits for its turn to boot', async () => {
 })
 
 it('frees everything when the machine dies, says why, and keeps the error until it is destroyed', async () => {
-  const { registry, driver, capacity, changes, clock } = setUp()
+  const { registry, driver, capacity, changes, clock } = await setUp()
   await registry.create('a', 1, spec)
   await clock.advance(6000)
-  driver.machine('a').die()
+  only(driver).die()
   await expect.poll(() => registry.list()).toEqual([{ sandbox: 'a', generation: 1, state: 'error' }])
   expect(changes.at(-1)).toMatchObject({
     state: 'error',
@@ -215,24 +179,24 @@ it('frees everything when the machine dies, says why, and keeps the error until 
 })
 
 it('fails what is under way when the machine dies', async () => {
-  const { registry, driver } = setUp(() => ({ exec: () => new Promise(() => undefined) }))
+  const { registry, driver } = await setUp(() => ({ exec: () => new Promise(() => undefined) }))
   await registry.create('a', 1, spec)
   const asked = echo(registry, 'a')
   await new Promise((turn) => setImmediate(turn))
-  driver.machine('a').die()
+  only(driver).die()
   await expect(asked).rejects.toMatchObject({ code: expect.stringMatching(/guest_disconnected|sandbox_failed/) })
 })
 
 it('goes on when the channel to the guest breaks', async () => {
-  const { registry, driver, clock } = setUp()
+  const { registry, driver, clock } = await setUp()
   await registry.create('a', 1, spec)
-  driver.machine('a').cut()
+  only(driver).cut()
   await new Promise((turn) => setImmediate(turn))
   expect(await settle(clock, echo(registry, 'a'), 50)).toBe('hi\n')
 })
 
 it('destroys a sandbox that nobody uses, and tells it', async () => {
-  const { registry, clock, changes, driver } = setUp()
+  const { registry, clock, changes, driver } = await setUp()
   await registry.create('a', 1, { ...spec, idle_timeout: 10 })
   await clock.advance(9000)
   await echo(registry, 'a')
@@ -251,7 +215,7 @@ it('destroys a sandbox that nobody uses, and tells it', async () => {
 
 it('does not count the time of an open request as idle', async () => {
   const release = Promise.withResolvers<void>()
-  const { registry, clock } = setUp(() => ({ exec: () => release.promise.then(() => ({})) }))
+  const { registry, clock } = await setUp(() => ({ exec: () => release.promise.then(() => ({})) }))
   await registry.create('a', 1, { ...spec, idle_timeout: 10 })
   const asked = echo(registry, 'a')
   await new Promise((turn) => setImmediate(turn))
@@ -263,7 +227,7 @@ it('does not count the time of an open request as idle', async () => {
 })
 
 it('counts an update of the idle time as activity and applies it', async () => {
-  const { registry, clock } = setUp()
+  const { registry, clock } = await setUp()
   await registry.create('a', 1, { ...spec, idle_timeout: 10 })
   await clock.advance(9000)
   await registry.update('a', 1, 0)
@@ -276,7 +240,7 @@ it('counts an update of the idle time as activity and applies it', async () => {
 })
 
 it('destroys all when it is drained and creates nothing after that', async () => {
-  const { registry, driver, changes } = setUp()
+  const { registry, driver, changes } = await setUp()
   await Promise.all(['a', 'b'].map((id) => registry.create(id, 1, spec)))
   const all = registry.destroyAll('drain')
   await expect(registry.create('c', 1, spec)).rejects.toMatchObject({ code: 'capacity' })
@@ -293,7 +257,7 @@ it('keeps to the lifecycle and leaks nothing under any sequence of events', asyn
   const step = fc.constantFrom('create', 'destroy', 'update', 'use', 'die', 'idle', 'cut')
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
-      const { registry, driver, capacity, clock, changes } = setUp()
+      const { registry, driver, capacity, clock, changes } = await setUp()
       let generation = 0
       const open: Promise<unknown>[] = []
       for (const one of steps) {
@@ -303,8 +267,8 @@ it('keeps to the lifecycle and leaks nothing under any sequence of events', asyn
           else if (one === 'update') await registry.update('a', generation, 10)
           else if (one === 'use') await echo(registry, 'a', generation)
           else if (one === 'idle') await clock.advance(10_000)
-          else if (one === 'die') driver.machines.get('a')?.die()
-          else driver.machines.get('a')?.cut()
+          else if (one === 'die') [...driver.machines.values()][0]?.die()
+          else [...driver.machines.values()][0]?.cut()
         }
         open.push(call().catch((error: unknown) => expect(error).toBeInstanceOf(AppError)))
         await new Promise((turn) => setImmediate(turn))

@@ -53,11 +53,7 @@ export async function fileDigest(file: string, signal?: AbortSignal): Promise<st
   }
 }
 
-async function readWhole(
-  handle: Awaited<ReturnType<typeof open>>,
-  buffer: Buffer,
-  position: number,
-): Promise<number> {
+async function readWhole(handle: Awaited<ReturnType<typeof open>>, buffer: Buffer, position: number): Promise<number> {
   let filled = 0
   while (filled < buffer.length) {
     const { bytesRead } = await handle.read(buffer, filled, buffer.length - filled, position + filled)

@@ -7,13 +7,13 @@ import { type answers, type EdgeCall, edgeCall } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import { abortError, answer, parseHead, refuse, resetOnAbort, type TunnelStream } from '@portico/shared/tunnel'
 import type { z } from 'zod'
-import type { Engine } from '../engine.ts'
+import type { Engine, Forked } from '../engine.ts'
 import { maxRequestMs } from '../guest/limits.ts'
 import { type Logger, logged } from '../log.ts'
 
-type Calls = Pick<Engine, 'create' | 'destroy' | 'request' | 'stats' | 'update'>
+type Calls = Omit<Engine, 'close' | 'drain' | 'onChange' | 'status'>
 type GuestCall = Extract<EdgeCall, { op: 'guest.request' }>
-type SandboxCall = Exclude<EdgeCall, GuestCall>
+type PlainCall = Exclude<EdgeCall, GuestCall>
 type Accepted<Op extends keyof typeof answers> = Omit<Extract<z.infer<(typeof answers)[Op]>, { ok: true }>, 'ok'>
 
 /** What the tunnel does with a stream that the edge opened. */
@@ -35,20 +35,50 @@ async function handle(engine: Calls, log: Logger, stream: TunnelStream, head: Ui
   }
 }
 
-async function run(engine: Calls, call: SandboxCall): Promise<object> {
-  const { sandbox, generation } = call
+async function run(engine: Calls, call: PlainCall): Promise<object> {
   switch (call.op) {
     case 'sandbox.create': {
-      const { resolvedImage, createMs } = await engine.create(sandbox, generation, call.spec)
+      const { resolvedImage, createMs } = await engine.create(call.sandbox, call.generation, call.spec)
       return { resolved_image: resolvedImage, create_ms: createMs } satisfies Accepted<'sandbox.create'>
     }
+    case 'sandbox.restore': {
+      const { resolvedImage, createMs } = await engine.restore(call.sandbox, call.generation, call.snapshot, call.spec)
+      return { resolved_image: resolvedImage, create_ms: createMs } satisfies Accepted<'sandbox.restore'>
+    }
+    case 'sandbox.fork':
+      return forkAnswer(await engine.fork(call.sandbox, call.generation, call.children))
+    case 'sandbox.snapshot': {
+      const { sizeBytes } = await engine.snapshot(call.sandbox, call.generation, call.snapshot)
+      return { size_bytes: sizeBytes } satisfies Accepted<'sandbox.snapshot'>
+    }
+    case 'snapshot.delete':
+      await engine.deleteSnapshot(call.snapshot)
+      return {} satisfies Accepted<'snapshot.delete'>
+    case 'sandbox.hibernate':
+      return { usage: await engine.hibernate(call.sandbox, call.generation) } satisfies Accepted<'sandbox.hibernate'>
+    case 'sandbox.resume': {
+      const { resumeMs } = await engine.resume(call.sandbox, call.generation)
+      return { resume_ms: resumeMs } satisfies Accepted<'sandbox.resume'>
+    }
     case 'sandbox.update':
-      await engine.update(sandbox, generation, call.idle_timeout)
+      await engine.update(call.sandbox, call.generation, call.idle_timeout)
       return {} satisfies Accepted<'sandbox.update'>
     case 'sandbox.destroy':
-      return { usage: await engine.destroy(sandbox, generation) } satisfies Accepted<'sandbox.destroy'>
+      return { usage: await engine.destroy(call.sandbox, call.generation) } satisfies Accepted<'sandbox.destroy'>
     case 'sandbox.stats':
-      return { usage: await engine.stats(sandbox, generation) } satisfies Accepted<'sandbox.stats'>
+      return { usage: await engine.stats(call.sandbox, call.generation) } satisfies Accepted<'sandbox.stats'>
+  }
+}
+
+function forkAnswer({ resolvedImage, pauseMs, children }: Forked): Accepted<'sandbox.fork'> {
+  return {
+    resolved_image: resolvedImage,
+    pause_ms: pauseMs,
+    children: children.map(({ sandbox, createMs, error }) => ({
+      sandbox,
+      ...(createMs === undefined ? {} : { create_ms: createMs }),
+      ...(error ? { error } : {}),
+    })),
   }
 }
 

@@ -7,7 +7,7 @@
  */
 
 import type { Duplex } from 'node:stream'
-import type { MachineState, StateVersions } from './machine-state.ts'
+import type { CapturedState, MachineState, StateVersions } from './machine-state.ts'
 
 /** What runs the guest's instructions: the host's processor, or software. */
 export type Accelerator = 'kvm' | 'tcg'
@@ -56,6 +56,8 @@ export interface VmDriver {
   readonly images: ReadonlyMap<string, VmImage>
   /** Host memory that a machine takes beyond what its guest is given. */
   readonly overheadMib: number
+  /** What every machine runs that is booted here: a template of other software is not used any more. */
+  readonly guest: { readonly kernel: string; readonly agent: string }
   /** What a saved state must match to be restored here. */
   readonly versions: StateVersions
   /**
@@ -95,7 +97,7 @@ export interface Vm {
    * All of the machine at one moment. It stands still from then on, whether it ran before or not: the caller resumes or stops it. The link to the guest
    * may be open: it stays as it is here, and a machine restored from this finds its own end closed. When it rejects, the machine is paused, unharmed.
    */
-  capture(options: CaptureOptions): Promise<MachineState>
+  capture(options: CaptureOptions): Promise<CapturedState>
   /** Undefined when it can no longer be measured. */
   metrics(): Promise<VmMetrics | undefined>
   /** The end of what the guest printed on its console, at most some KiB; hostile text. */

@@ -53,3 +53,9 @@ export interface MachineState {
   /** Gives the files back, which have links of their own: machines made of the state, and saved copies, are not touched. Safe to repeat. */
   release(): Promise<void>
 }
+
+/** Of a machine that stands still now. */
+export interface CapturedState extends MachineState {
+  /** When it stopped, by `performance.now()`. */
+  readonly pausedAt: number
+}

@@ -9,18 +9,21 @@ import { z } from 'zod'
 const processIdentity = z.object({ pid: z.int().positive(), startTicks: z.int().nonnegative() })
 
 export const vmState = z.object({
-  schema: z.literal(1),
+  schema: z.literal(2),
   id: z.string(),
-  generation: z.int(),
   slot: z.int().nonnegative(),
   /** The host's boot during which the process was started: a process number means nothing in another. */
   bootId: z.string(),
   qemu: processIdentity,
-  accelerator: z.enum(['kvm', 'tcg']),
-  image: z.object({ name: z.string(), digest: z.string() }),
-  vcpus: z.int(),
-  memoryMib: z.int(),
-  diskMib: z.int(),
+  versions: z.object({ accelerator: z.enum(['kvm', 'tcg']), qemu: z.string(), cpu: z.string() }),
+  shape: z.object({
+    image: z.object({ name: z.string(), digest: z.string() }),
+    kernel: z.string(),
+    agent: z.string(),
+    vcpus: z.int(),
+    memoryMib: z.int(),
+    diskMib: z.int(),
+  }),
   startedAt: z.string(),
 })
 export type VmState = z.infer<typeof vmState>

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { lastLine, TextRing } from './text-ring.ts'
+import { lastLines, TextRing } from './text-ring.ts'
 
 it('keeps the last bytes of any number of pieces', () => {
   fc.assert(
@@ -21,12 +21,13 @@ it('does not hold on to a large chunk of which it keeps little', () => {
   expect(ring.text()).toBe('6789')
 })
 
-it('finds the last line that says something, without control characters', () => {
-  expect(lastLine('one\r\n\x1b[31mtwo\x1b[0m\x07\r\n  \r\n')).toBe('two')
-  expect(lastLine('')).toBeUndefined()
-  expect(lastLine('\n \x00\n')).toBeUndefined()
+it('finds the last lines that say something, without control characters', () => {
+  expect(lastLines('one\r\n\x1b[31mtwo\x1b[0m\x07\r\n  \r\n', 100)).toBe('one | two')
+  expect(lastLines('', 100)).toBeUndefined()
+  expect(lastLines('\n \x00\n', 100)).toBeUndefined()
 })
 
-it('cuts a line that is too long', () => {
-  expect(lastLine('x'.repeat(500))).toHaveLength(201)
+it('keeps as many whole lines as fit, and always the last one, cut if it is too long', () => {
+  expect(lastLines('first\nsecond\nthird', 18)).toBe('second | third')
+  expect(lastLines(`first\n${'x'.repeat(500)}`, 18)).toBe(`${'x'.repeat(200)}…`)
 })

@@ -34,15 +34,23 @@ export class TextRing {
 
 const maxChunks = 256
 
-/** The last line that says something, fit to be shown: no control characters, not too long. */
-export function lastLine(text: string): string | undefined {
+/** The last lines that say something, on one line and fit to be shown: no control characters, at most so many characters. */
+export function lastLines(text: string, limit: number): string | undefined {
   const lines = text.split(/[\r\n]+/).map((line) =>
     stripVTControlCharacters(line)
       .replaceAll(/\p{Cc}/gu, '')
       .trim(),
   )
-  const last = lines.findLast((line) => line !== '')
-  return last !== undefined && last.length > maxLine ? `${last.slice(0, maxLine)}…` : last
+  const kept: string[] = []
+  let length = 0
+  for (const line of lines.filter((line) => line !== '').reverse()) {
+    const shown = line.length > maxLine ? `${line.slice(0, maxLine)}…` : line
+    length += shown.length + separator.length
+    if (kept.length > 0 && length > limit) break
+    kept.unshift(shown)
+  }
+  return kept.length > 0 ? kept.join(separator) : undefined
 }
 
+const separator = ' | '
 const maxLine = 200

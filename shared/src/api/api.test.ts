@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createRequest, errorBody, execRequest, fileList, updateRequest } from './index.ts'
+import { createRequest, errorBody, execRequest, fileList, forkRequest, restoreRequest, updateRequest } from './index.ts'
 
 const isFine = (value: unknown) => createRequest.safeParse(value).success
 
@@ -12,6 +12,8 @@ describe('create', () => {
       disk_mib: 4096,
       timeout: 300,
       env: {},
+      auto_resume: false,
+      on_idle: 'destroy',
     })
   })
 
@@ -24,6 +26,8 @@ describe('create', () => {
       disk_mib: 8192,
       timeout: 600,
       env: {},
+      auto_resume: false,
+      on_idle: 'destroy',
     })
   })
 
@@ -81,6 +85,29 @@ describe('create', () => {
 
   test.each([[[]], [null], ['{}'], [7]])('%j is no request', (value) => {
     expect(isFine(value)).toBe(false)
+  })
+})
+
+describe('sleep and copies', () => {
+  test('a sandbox may wake by itself and sleep when it is idle, or says something that nobody understands', () => {
+    expect(createRequest.parse({ auto_resume: true, on_idle: 'hibernate' })).toMatchObject({
+      auto_resume: true,
+      on_idle: 'hibernate',
+    })
+    for (const bad of [{ auto_resume: 'yes' }, { on_idle: 'sleep' }]) expect(isFine(bad)).toBe(false)
+  })
+
+  test('a fork is of 1 to 64, and of 1 if nothing is said', () => {
+    expect(forkRequest.parse({})).toEqual({ count: 1 })
+    for (const count of [1, 64]) expect(forkRequest.parse({ count })).toEqual({ count })
+    for (const count of [0, 65, 1.5, '2', null]) expect(forkRequest.safeParse({ count }).success).toBe(false)
+  })
+
+  test('a restore names its snapshot, and what is not given is left to that', () => {
+    expect(restoreRequest.parse({ snapshot_id: 'snapx', later: 1 })).toEqual({ snapshot_id: 'snapx' })
+    expect(restoreRequest.parse({ snapshot_id: 'snapx', timeout: -1 })).toEqual({ snapshot_id: 'snapx', timeout: 0 })
+    for (const bad of [{}, { snapshot_id: '' }, { snapshot_id: 'snapx', on_idle: 'sleep' }])
+      expect(restoreRequest.safeParse(bad).success).toBe(false)
   })
 })
 

@@ -14,9 +14,7 @@ export type SnapshotResponse = z.infer<typeof snapshotResponse>
 
 /** `GET /v1/snapshots`, newest first. */
 export const snapshotList = z.object({
-  snapshots: z.array(
-    z.object({ id: z.string(), run_id: z.string(), size_bytes: z.number(), created_at: z.string() }),
-  ),
+  snapshots: z.array(z.object({ id: z.string(), run_id: z.string(), size_bytes: z.number(), created_at: z.string() })),
 })
 export type SnapshotList = z.infer<typeof snapshotList>
 

@@ -5,14 +5,23 @@ import { acknowledged, answers, edgeCall, runnerCall } from './index.ts'
 const target = { sandbox: 'runx', generation: 1 }
 const usage = { cpu_ms: 1, mem_peak_bytes: 2, mem_current_bytes: 3, disk_used_bytes: 4, uptime_ms: 5 }
 const spec = { image: 'python', vcpus: 1, mem_mib: 512, disk_mib: 1024, idle_timeout: 0, env: {} }
+const fullSpec = { ...spec, auto_resume: true, on_idle: 'hibernate' }
+const child = (sandbox: string) => ({ sandbox, generation: 1 })
 
 const calls = [
-  { op: 'sandbox.create', ...target, spec },
+  { op: 'sandbox.create', ...target, spec: fullSpec },
   { op: 'sandbox.update', ...target, idle_timeout: 5 },
   { op: 'sandbox.destroy', ...target },
   { op: 'sandbox.stats', ...target },
+  { op: 'sandbox.fork', ...target, children: [child('runa'), child('runb')] },
+  { op: 'sandbox.snapshot', ...target, snapshot: 'snapx' },
+  { op: 'sandbox.restore', ...target, snapshot: 'snapx', spec: fullSpec },
+  { op: 'sandbox.hibernate', ...target },
+  { op: 'sandbox.resume', ...target },
   { op: 'guest.request', ...target, method: 'GET', path: '/health', headers: { a: 'b' }, request_id: 'req1' },
 ]
+const guestRequest = calls.at(-1)
+const deletion = { op: 'snapshot.delete', snapshot: 'snapx' }
 
 describe('a call of the edge', () => {
   test.each(calls)('$op is taken, without fields that nobody knows', (call) => {
@@ -26,15 +35,33 @@ describe('a call of the edge', () => {
   })
 
   test('each op has an answer, and no answer is without an op', () => {
-    expect(Object.keys(answers).sort()).toEqual(calls.map(({ op }) => op).sort())
+    expect(Object.keys(answers).sort()).toEqual([...calls, deletion].map(({ op }) => op).sort())
+  })
+
+  test('the delete of a snapshot names no sandbox, as that may be gone', () => {
+    expect(edgeCall.parse({ ...deletion, later: 1 })).toEqual(deletion)
+    expect(edgeCall.safeParse({ op: 'snapshot.delete' }).success).toBe(false)
+  })
+
+  test('a spec of an older edge never wakes by itself and ends when it is idle', () => {
+    const parsed = edgeCall.parse({ op: 'sandbox.create', ...target, spec })
+    expect(parsed).toMatchObject({ spec: { auto_resume: false, on_idle: 'destroy' } })
+  })
+
+  test('a fork has 1 to 64 children, each with a generation', () => {
+    const fork = (children: unknown[]) => edgeCall.safeParse({ op: 'sandbox.fork', ...target, children }).success
+    expect(fork(Array.from({ length: 64 }, () => child('runa')))).toBe(true)
+    expect(fork(Array.from({ length: 65 }, () => child('runa')))).toBe(false)
+    expect(fork([])).toBe(false)
+    expect(fork([{ sandbox: 'runa' }])).toBe(false)
   })
 
   test.each(['TRACE', 'CONNECT', 'get', ''])('the method %j is refused', (method) => {
-    expect(edgeCall.safeParse({ ...calls[4], method }).success).toBe(false)
+    expect(edgeCall.safeParse({ ...guestRequest, method }).success).toBe(false)
   })
 
   test.each(['health', '', 'http://other/'])('the path %j is refused', (path) => {
-    expect(edgeCall.safeParse({ ...calls[4], path }).success).toBe(false)
+    expect(edgeCall.safeParse({ ...guestRequest, path }).success).toBe(false)
   })
 
   test('an unknown op is refused', () => {
@@ -54,6 +81,14 @@ describe('an answer', () => {
     expect(answers['sandbox.destroy'].parse({ ok: true, usage })).toEqual({ ok: true, usage })
     expect(answers['guest.request'].safeParse({ ok: true, status: 199, headers: {} }).success).toBe(false)
     expect(answers['guest.request'].safeParse({ ok: true, status: 599, headers: {} }).success).toBe(true)
+    const children = [
+      { sandbox: 'runa', create_ms: 3 },
+      { sandbox: 'runb', error: { code: 'capacity', message: 'cannot' } },
+    ]
+    const forked = { ok: true, resolved_image: 'python', pause_ms: 4, children }
+    expect(answers['sandbox.fork'].parse(forked)).toEqual(forked)
+    expect(answers['sandbox.fork'].safeParse({ ...forked, children: [{}] }).success).toBe(false)
+    expect(answers['sandbox.hibernate'].safeParse({ ok: true }).success).toBe(false)
     expect(acknowledged.parse({ ok: true, more: 1 })).toEqual({ ok: true })
   })
 })

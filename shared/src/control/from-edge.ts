@@ -29,10 +29,14 @@ export const edgeCall = z.discriminatedUnion('op', [
   z.object({ op: z.literal('sandbox.destroy'), ...target }),
   z.object({ op: z.literal('sandbox.stats'), ...target }),
   /** Children of this moment, each a sandbox of its own with its parent's spec. Repeated: the same children. */
-  z.object({ op: z.literal('sandbox.fork'), ...target, children: z.array(z.object(target)).min(1).max(maxForkChildren) }),
+  z.object({
+    op: z.literal('sandbox.fork'),
+    ...target,
+    children: z.array(z.object(target)).min(1).max(maxForkChildren),
+  }),
   /** Keeps the state of this moment under `snapshot` until it is deleted. Repeated: the same answer. */
   z.object({ op: z.literal('sandbox.snapshot'), ...target, snapshot: z.string() }),
-  /** A new sandbox from a snapshot; `spec`'s machine is the snapshot's. */
+  /** A new sandbox from a snapshot; `spec`'s machine is the snapshot's, and its `env` is set on top of what the snapshot's guest has. */
   z.object({ op: z.literal('sandbox.restore'), ...target, snapshot: z.string(), spec: sandboxSpec }),
   z.object({ op: z.literal('sandbox.hibernate'), ...target }),
   z.object({ op: z.literal('sandbox.resume'), ...target }),

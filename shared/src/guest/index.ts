@@ -12,12 +12,23 @@ export interface IdentityRequest {
   readonly clock_unix_ms: number
   /** Base64 of 32 bytes or more for the kernel's random pool. */
   readonly entropy: string
+  /** Base64 of 32 random bytes: from the confirmation on, the agent refuses whoever does not send it along. */
+  readonly token: string
   readonly env: Readonly<Record<string, string>>
 }
 
 /** What is in force in the guest now. Without it nobody may use the VM. */
-export const identityConfirmed = z.object({ hostname: z.string(), clock_unix_ms: z.number(), entropy_bytes: z.int() })
+export const identityConfirmed = z.object({
+  hostname: z.string(),
+  clock_unix_ms: z.number(),
+  entropy_bytes: z.int(),
+  /** Of the token's base64, in hex. */
+  token_sha256: z.string(),
+})
 export type IdentityConfirmed = z.infer<typeof identityConfirmed>
+
+/** The header that carries the identity's token with each request. */
+export const tokenHeader = 'portico-token'
 
 export interface GuestExecRequest {
   readonly argv?: readonly string[]

@@ -26,7 +26,14 @@ function faultOf(act: () => unknown): string {
 const places = fc.array(fc.nat(200_000), { maxLength: 12 })
 
 /** Frames that every rule allows, mostly small, with the occasional greatest one. */
-const ofConnection = new Set<number>([frameType.hello, frameType.ping, frameType.pong, frameType.goaway])
+const ofConnection = new Set<number>([
+  frameType.hello,
+  frameType.ping,
+  frameType.pong,
+  frameType.goaway,
+  frameType.pause,
+  frameType.paused,
+])
 const anyFrame: fc.Arbitrary<Frame> = fc
   .constantFrom(...Object.values(frameType))
   .chain((type) => {
@@ -87,7 +94,7 @@ describe('refusals', () => {
   test('a decoder that refused once refuses for ever', () => {
     const frames: Frame[] = []
     const decoder = new Decoder((type, stream, payload) => frames.push({ type, stream, payload }))
-    expect(faultOf(() => decoder.push(Uint8Array.of(9, 0, 0, 0, 0, 0, 0, 0)))).toBe('unknown_type')
+    expect(faultOf(() => decoder.push(Uint8Array.of(11, 0, 0, 0, 0, 0, 0, 0)))).toBe('unknown_type')
     expect(faultOf(() => decoder.push(encode({ type: frameType.end, stream: 1, payload: new Uint8Array(0) })))).toBe(
       'unknown_type',
     )

@@ -25,6 +25,10 @@ export const frameType = {
   pong: 0x07,
   /** I accept no new streams; those that are open may finish. */
   goaway: 0x08,
+  /** Send PAUSED as your last frame on this carrier: the session goes on over another one. */
+  pause: 0x09,
+  /** That was my last frame on this carrier. */
+  paused: 0x0a,
 } as const
 
 /** Types from here to 0xff are extensions: who does not know one skips it. */

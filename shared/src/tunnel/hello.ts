@@ -1,8 +1,9 @@
 /** Payloads that are JSON: HELLO, and the errors of RESET and GOAWAY. Read by hand, as they are small and a connection starts with them. */
 
 import { AppError, type ErrorCode, isErrorCode, type WireError } from '../errors.ts'
-import { oldestGeneration } from './frame.ts'
-import { maxError, maxHello, maxWindow, minWindow } from './limits.ts'
+import { readU32 } from './encode.ts'
+import { frameType, oldestGeneration } from './frame.ts'
+import { headerLength, markLength, maxError, maxHello, maxWindow, minWindow } from './limits.ts'
 import type { Hello, Role } from './types.ts'
 
 const encoder = new TextEncoder()
@@ -33,14 +34,44 @@ export function encodeHello(hello: Hello): Uint8Array {
 
 /** The peer's HELLO without what this generation does not know. */
 export function parseHello(payload: Uint8Array): Hello {
-  const { generation, role, window } = parseObject(payload, "the peer's hello")
+  const { generation, role, window, paused, resume } = parseObject(payload, "the peer's hello")
   const known = roles.find((one) => one === role)
   if (!Number.isSafeInteger(generation) || (generation as number) < 0)
     throw new AppError('protocol_error', "cannot read the peer's hello: generation is no whole number")
   if (!known) throw new AppError('protocol_error', "cannot read the peer's hello: role is none of edge, runner, agent")
   if (!Number.isSafeInteger(window) || (window as number) < minWindow || (window as number) > maxWindow)
     throw new AppError('protocol_error', `cannot read the peer's hello: window is not ${minWindow} to ${maxWindow}`)
-  return { generation: generation as number, role: known, window: window as number }
+  return { generation: generation as number, role: known, window: window as number, ...marks({ paused, resume }) }
+}
+
+/** Takes the HELLO off the bytes that begin with it, once they hold it whole. Throws if they begin with anything else. */
+export function takeHello(bytes: Uint8Array): { readonly hello: Hello; readonly rest: Uint8Array } | undefined {
+  if (bytes.length < headerLength) return undefined
+  const length = readU32(bytes, 0) & 0xff_ffff
+  if (bytes[0] !== frameType.hello || readU32(bytes, 4) !== 0 || length > maxHello)
+    throw new AppError('protocol_error', 'cannot start the connection: the first frame is no hello')
+  const end = headerLength + length
+  if (bytes.length < end) return undefined
+  return { hello: parseHello(bytes.subarray(headerLength, end)), rest: bytes.subarray(end) }
+}
+
+const markText = new RegExp(`^[0-9a-f]{${2 * markLength}}$`)
+
+/** Those of the marks that are there. */
+function marks(all: { readonly [name: string]: unknown }): Pick<Hello, 'paused' | 'resume'> {
+  const known = Object.entries(all).filter(([, mark]) => mark !== undefined)
+  if (known.every(([, mark]) => typeof mark === 'string' && markText.test(mark))) return Object.fromEntries(known)
+  throw new AppError('protocol_error', `cannot read the peer's hello: a mark is not ${2 * markLength} digits`)
+}
+
+/** A new name for one pause of one session. */
+export function newMark(): Uint8Array {
+  return crypto.getRandomValues(new Uint8Array(markLength))
+}
+
+/** A mark as it stands in a HELLO. */
+export function markName(mark: Uint8Array): string {
+  return Array.from(mark, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 /** The error to end with if the peer speaks only generations that this side has given up. */

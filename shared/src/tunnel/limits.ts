@@ -18,6 +18,9 @@ export const maxData = 65_536
 export const maxError = 1024
 
 export const creditLength = 4
+
+/** The random bytes that name one pause of one session. */
+export const markLength = 16
 export const pingLength = 8
 
 /** What a receiver skips without knowing it. */
@@ -94,6 +97,10 @@ export function maxPayload(type: number): number | undefined {
       return pingLength
     case frameType.hello:
       return maxHello
+    case frameType.pause:
+      return markLength
+    case frameType.paused:
+      return 0
     default:
       return undefined
   }
@@ -109,6 +116,8 @@ export function minPayload(type: number): number {
     case frameType.ping:
     case frameType.pong:
       return pingLength
+    case frameType.pause:
+      return markLength
     default:
       return 0
   }

@@ -3,7 +3,9 @@
  *
  *   starting ──peer's HELLO──▶ ready ──close(), connection error, silence──▶ closed
  *
- * After goAway() the peer's new streams are refused, after the peer's go-away this side opens none; what is open goes on.
+ *   ready ──pause(), or the peer's PAUSE──▶ pausing ──both have sent their last frame──▶ paused ──resume()──▶ ready
+ *
+ * While it is paused it needs no carrier, and what is written waits. After goAway() the peer's new streams are refused, after the peer's go-away this side opens none; what is open goes on.
  * It holds nothing of a stream that is over. The owner's code is never run after the end.
  */
 
@@ -12,20 +14,21 @@ import { AppError, type WireError } from '../errors.ts'
 import { Decoder } from './decode.ts'
 import { readU32, writeU32 } from './encode.ts'
 import { frameType } from './frame.ts'
-import { encodeError, encodeHello, parseError, parseHello, versionError } from './hello.ts'
+import { encodeError, encodeHello, markName, newMark, parseError, parseHello, versionError } from './hello.ts'
 import { creditLength, helloLimitMs, maxStreams, pingLength } from './limits.ts'
 import { Sender } from './sender.ts'
 import { Silence } from './silence.ts'
 import { Stream, type StreamHost } from './stream.ts'
 import { StreamIds } from './stream-ids.ts'
-import type { Hello, MuxerOptions, TunnelStream } from './types.ts'
+import type { Carrier, Hello, MuxerOptions, TunnelStream } from './types.ts'
 
 const nothing = new Uint8Array(0)
 const ignore = () => undefined
 
 export class Muxer {
   readonly #options: MuxerOptions
-  readonly #decoder: Decoder
+  #decoder: Decoder
+  #carrier: Carrier
   readonly #sender: Sender
   readonly #ids: StreamIds
   readonly #host: StreamHost
@@ -37,16 +40,23 @@ export class Muxer {
   #isClosed = false
   #openOfPeer = 0
   #silence: Silence | undefined
+  #keepsAlive = true
   #stopWaiting: () => void = ignore
+  /** This side has asked the peer to pause, and no answer has come. */
+  #pausing: { readonly mark: string; readonly settled: PromiseWithResolvers<string> } | undefined
+  #paused: string | undefined
+  /** The peer has sent its last frame on this carrier: what comes after means nothing. */
+  #deaf = false
   /** What the peer's new streams meet. */
   #ownGoAway: WireError | undefined
   /** What this side's new streams meet. */
   #peerGoAway: WireError | undefined
 
   constructor(options: MuxerOptions) {
-    const { carrier, opens, resume, onReserve } = options
+    const { carrier, opens, resume, greeted, onReserve } = options
     this.#options = options
-    this.#decoder = new Decoder((type, id, payload) => this.#onFrame(type, id, payload))
+    this.#decoder = this.#newDecoder()
+    this.#carrier = carrier
     this.#sender = new Sender({
       carrier,
       onCarrierFailed: (cause) => this.close(this.#disconnected('sending failed', cause)),
@@ -60,7 +70,8 @@ export class Muxer {
       over: (stream) => this.#forget(stream),
     }
     this.#ready.promise.catch(ignore)
-    if (resume) this.#begin(resume.peer)
+    const peer = greeted ?? resume?.peer
+    if (peer) this.#begin(peer)
     else this.#sayHello()
   }
 
@@ -104,13 +115,14 @@ export class Muxer {
 
   /** Takes bytes from the carrier, which must not change them afterwards. */
   receive(bytes: Uint8Array): void {
-    if (this.#isClosed) return
+    if (this.#isClosed || this.#deaf) return
     this.#silence?.heard()
     try {
       if (this.#options.messages) this.#decoder.pushMessage(bytes)
       else this.#decoder.push(bytes)
     } catch (cause) {
-      this.close(AppError.from(cause, 'cannot go on with the connection: a frame could not be handled'))
+      if (!this.#deaf)
+        this.close(AppError.from(cause, 'cannot go on with the connection: a frame could not be handled'))
     }
   }
 
@@ -130,15 +142,73 @@ export class Muxer {
     this.#silence?.stop()
     this.#stopWaiting()
     try {
-      this.#options.carrier.close(error)
+      this.#carrier.close(error)
     } catch {
       // It is gone already.
     }
     const reason = error ?? this.#disconnected('it ended')
     for (const stream of [...this.#streams.values()]) stream.fail(reason)
     this.#drained?.resolve()
+    this.#pausing?.settled.reject(reason)
     this.#ready.reject(reason)
     this.#closed.resolve(error)
+  }
+
+  /** The mark of the pause, while the session stands still and is held. Then the end of its carrier is not its end: the owner does not close it. */
+  get paused(): string | undefined {
+    return this.#paused
+  }
+
+  /**
+   * Brings both sides to a frame's end, with nothing on the way; resolves with the mark that the peer will name. The carrier is the owner's to close then.
+   * Rejects if the connection ends first, which the owner sees to when it takes too long. For the side that opens odd ids.
+   */
+  pause(): Promise<string> {
+    if (this.#isClosed || !this.#peer) return Promise.reject(this.#disconnected('it is not open'))
+    if (this.#paused !== undefined) return Promise.resolve(this.#paused)
+    if (this.#pausing) return this.#pausing.settled.promise
+    const mark = newMark()
+    const settled = Promise.withResolvers<string>()
+    settled.promise.catch(ignore)
+    this.#pausing = { mark: markName(mark), settled }
+    this.#silence?.stop()
+    this.#sender.pause(frameType.pause, mark, ignore)
+    return settled.promise
+  }
+
+  /** Goes on over another carrier, after HELLOs in which the peer named the mark and this side, too. The streams keep their windows. */
+  resume(carrier: Carrier): void {
+    if (this.#isClosed || this.#paused === undefined) throw this.#disconnected('it is not paused')
+    this.#paused = undefined
+    this.#deaf = false
+    this.#decoder = this.#newDecoder()
+    this.#carrier = carrier
+    this.#sender.resume(carrier)
+    this.keepAlive(this.#keepsAlive)
+  }
+
+  #newDecoder(): Decoder {
+    return new Decoder((type, id, payload) => this.#onFrame(type, id, payload))
+  }
+
+  /** The peer's PAUSE: this side's last frame on this carrier is PAUSED. */
+  #onPause(payload: Uint8Array): void {
+    if (!this.#options.holds) throw new AppError('protocol_error', 'cannot go on: the peer may not pause the session')
+    const mark = markName(payload)
+    this.#deaf = true
+    this.#silence?.stop()
+    this.#sender.pause(frameType.paused, nothing, () => {
+      this.#paused = mark
+    })
+  }
+
+  #onPaused(): void {
+    if (!this.#pausing) throw new AppError('protocol_error', 'cannot go on: the peer paused by itself')
+    const { mark, settled } = this.#pausing
+    this.#pausing = undefined
+    this.#paused = mark
+    this.#deaf = true
+    settled.resolve(mark)
   }
 
   #sayHello(): void {
@@ -166,9 +236,17 @@ export class Muxer {
     this.#ready.resolve(peer)
   }
 
+  /** Watches for silence, as `keepalive` says, or no longer: a peer that stands still answers nothing and is not gone. On from the start. */
+  keepAlive(on: boolean): void {
+    this.#keepsAlive = on
+    this.#silence?.stop()
+    this.#silence = undefined
+    if (on && this.#peer && !this.#isClosed) this.#watchSilence()
+  }
+
   #watchSilence(): void {
     const { keepalive } = this.#options
-    if (!keepalive) return
+    if (!keepalive || !this.#keepsAlive || this.#pausing || this.#deaf) return
     const limit = keepalive.idleMs + keepalive.limitMs
     this.#silence = new Silence({
       ...keepalive,
@@ -178,7 +256,7 @@ export class Muxer {
   }
 
   #onFrame(type: number, id: number, payload: Uint8Array): void {
-    if (this.#isClosed) return
+    if (this.#isClosed || this.#deaf) return
     if (!this.#peer) {
       if (type !== frameType.hello)
         throw new AppError('protocol_error', 'cannot start the connection: the first frame is no hello')
@@ -203,6 +281,12 @@ export class Muxer {
         guard(() => this.#options.onGoAway?.(error), ignore)
         break
       }
+      case frameType.pause:
+        this.#onPause(payload)
+        break
+      case frameType.paused:
+        this.#onPaused()
+        break
       case frameType.hello:
         throw new AppError('protocol_error', 'cannot go on: the peer said hello twice')
     }

@@ -3,6 +3,7 @@
  * All frames of one turn of the event loop leave together.
  *
  *   holding (no stream's frames before the peer's HELLO) ──release()──▶ sending ◀──▶ full (the carrier takes no more)
+ *   sending ──pause()──▶ pausing (the last frames are on their way) ──▶ paused ──resume()──▶ sending
  *   any ──stop()──▶ stopped
  *
  * It never waits: what cannot be sent stays with its stream.
@@ -29,23 +30,27 @@ export interface SenderOptions {
 
 export class Sender {
   readonly #options: SenderOptions
-  readonly #outbox = new Outbox()
+  #outbox = new Outbox()
   readonly #turns = new Turns()
   /** The answer that is due to the latest PING. */
   #pong: Uint8Array | undefined
-  #state: 'holding' | 'sending' | 'stopped' = 'holding'
+  #state: 'holding' | 'sending' | 'paused' | 'stopped' = 'holding'
+  /** What still goes to a carrier that is to be left, and whom to tell that it went. */
+  #last: { readonly outbox: Outbox; readonly sent: () => void } | undefined
+  #carrier: Carrier
   #full = false
   #flushDue = false
 
   constructor(options: SenderOptions) {
     this.#options = options
+    this.#carrier = options.carrier
   }
 
   /** Queues a frame that waits for no credit. */
   send(type: number, id: number, payload: Uint8Array): void {
     if (this.#state === 'stopped') return
     this.#outbox.frame(type, id, payload)
-    if (this.#full && this.#outbox.length > maxBacklog)
+    if ((this.#full || this.#state === 'paused') && this.#outbox.length > maxBacklog)
       this.#options.onOverload(new AppError('overloaded', 'cannot go on: the peer asks and does not read'))
     else this.#flushSoon()
   }
@@ -73,14 +78,46 @@ export class Sender {
     this.#flushSoon()
   }
 
+  /** Sends what waits for no credit, then this frame, and nothing more until `resume`; calls `sent` before the carrier gets the last of it. */
+  pause(type: number, payload: Uint8Array, sent: () => void): void {
+    this.#outbox.frame(type, 0, payload)
+    this.#last = { outbox: this.#outbox, sent }
+    this.#outbox = new Outbox()
+    this.#pong = undefined
+    this.#state = 'paused'
+    this.flush()
+  }
+
+  /** Goes on with another carrier. What the former does from now on means nothing. */
+  resume(carrier: Carrier): void {
+    if (this.#state !== 'paused') return
+    this.#carrier = carrier
+    this.#full = false
+    this.#last = undefined
+    this.#state = 'sending'
+    this.#flushSoon()
+  }
+
   /** Sends now what may be sent. */
   flush(): void {
     while (!this.#full && this.#state !== 'stopped') {
-      this.#gather()
-      const message = this.#outbox.take()
+      const message = this.#next()
       if (!message) return
       this.#hand(message)
     }
+  }
+
+  #next(): Uint8Array | undefined {
+    if (this.#state !== 'paused') {
+      this.#gather()
+      return this.#outbox.take()
+    }
+    const { outbox, sent } = this.#last ?? {}
+    const message = outbox?.take()
+    if (outbox?.length !== 0) return message
+    this.#last = undefined
+    sent?.()
+    return message
   }
 
   /** Nothing is sent from now on. */
@@ -115,7 +152,8 @@ export class Sender {
   }
 
   #hand(message: Uint8Array): void {
-    const { carrier, onCarrierFailed } = this.#options
+    const { onCarrierFailed } = this.#options
+    const carrier = this.#carrier
     try {
       carrier.send(message)
       const wait = carrier.full?.()
@@ -123,10 +161,11 @@ export class Sender {
       this.#full = true
       wait.then(
         () => {
+          if (carrier !== this.#carrier) return
           this.#full = false
           this.#flushSoon()
         },
-        (cause: unknown) => onCarrierFailed(cause),
+        (cause: unknown) => (carrier === this.#carrier ? onCarrierFailed(cause) : undefined),
       )
     } catch (cause) {
       onCarrierFailed(cause)

@@ -11,6 +11,10 @@ export interface Hello {
   readonly role: Role
   /** Credit that the sender of this HELLO grants at the start of each stream. */
   readonly window: number
+  /** From the side that holds a paused session: its mark. */
+  readonly paused?: string
+  /** From the side that paused a session: that it goes on, as the peer holds it. */
+  readonly resume?: string
 }
 
 /** One stream: two byte sequences. Every waiting call rejects with an AppError once the stream is reset or the connection has ended. */
@@ -66,6 +70,10 @@ export interface MuxerOptions {
    * No HELLO is sent; frames of unknown ids belong to streams from before: they are skipped, and an answer to such a stream is told by RESET that nobody waits for it.
    */
   readonly resume?: { readonly peer: Hello; readonly firstId: number }
+  /** Lets the peer pause the session: what is open is held until it goes on over another carrier, or is closed. */
+  readonly holds?: boolean
+  /** The peer's HELLO, where the owner has exchanged HELLOs by itself: none is sent or awaited. */
+  readonly greeted?: Hello
   /** Called before a block of ids is used, with the first id after the block: what `resume` must be given from this call on. */
   readonly onReserve?: (firstId: number) => void
 }

@@ -35,6 +35,7 @@ type Case struct {
 	Restarts *int    `json:"restarts"`
 	Expect   struct {
 		ConnectionError bool `json:"connectionError"`
+		Paused          bool `json:"paused"`
 		Resets          []struct {
 			Stream uint32 `json:"stream"`
 			Code   string `json:"code"`

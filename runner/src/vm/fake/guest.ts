@@ -3,12 +3,28 @@
  * `docs/protocol.md` says unless its behaviour tells it to be slow, wrong or hostile.
  */
 
+import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { GuestExecRequest, guestExecResponse, IdentityRequest } from '@portico/shared/guest'
-import { defaultWindow, EchoFinder, generation, Muxer, newNonce, preamble } from '@portico/shared/tunnel'
+import { AppError } from '@portico/shared/errors'
+import { type GuestExecRequest, type guestExecResponse, type IdentityRequest, tokenHeader } from '@portico/shared/guest'
+import {
+  type Carrier,
+  defaultWindow,
+  EchoFinder,
+  encode,
+  encodeHello,
+  frameType,
+  generation,
+  type Hello,
+  Muxer,
+  newNonce,
+  preamble,
+  takeHello,
+} from '@portico/shared/tunnel'
 import type { z } from 'zod'
 import { StreamDuplex } from '../../guest/stream-duplex.ts'
+import type { GuestContents } from './state.ts'
 
 export type ExecResult = z.infer<typeof guestExecResponse>
 export type ExecHandler = (asked: GuestExecRequest, signal: AbortSignal) => Promise<Partial<ExecResult>>
@@ -31,6 +47,8 @@ export interface GuestBehaviour {
 export class FakeGuest {
   readonly behaviour: GuestBehaviour
   readonly files = new Map<string, Buffer>()
+  /** What its processes keep; the tests' own. */
+  memory = ''
   identity: IdentityRequest | undefined
   /** How many sessions were opened. */
   sessions = 0
@@ -38,9 +56,17 @@ export class FakeGuest {
   readonly #onPowerOff: () => void
   #muxer: Muxer | undefined
   #stopped = false
+  /** What its agent demands, from an identity that was given to the machine that it was restored from. */
+  readonly #inherited: string | undefined
+  /** The guest in another machine in which this one goes on, with the session that was paused and what runs in it. */
+  #next: FakeGuest | undefined
 
-  constructor(behaviour: GuestBehaviour, onPowerOff: () => void) {
+  constructor(behaviour: GuestBehaviour, onPowerOff: () => void, contents?: GuestContents) {
     this.behaviour = behaviour
+    for (const [path, content] of Object.entries(contents?.files ?? {}))
+      this.files.set(path, Buffer.from(content, 'base64'))
+    this.memory = contents?.memory ?? ''
+    this.#inherited = contents?.token
     this.#onPowerOff = onPowerOff
     this.#server = createServer((request, response) => void this.#answer(request, response))
     this.#server.keepAliveTimeout = 0
@@ -54,49 +80,88 @@ export class FakeGuest {
     })
   }
 
+  /** What a copy of it goes on with; a session is not among that, see `takeOver`. */
+  contents(): GuestContents {
+    const files = [...this.files].map(([path, content]) => [path, content.toString('base64')])
+    return { files: Object.fromEntries(files), memory: this.memory, token: this.#token }
+  }
+
+  /** Whether its session is paused: it can go on in a copy of it. */
+  get holds(): boolean {
+    return this.#muxer?.paused !== undefined
+  }
+
+  /** Goes on with the paused session of the guest that this is a copy of, and with the commands in it: one copy can. */
+  takeOver(former: FakeGuest): void {
+    if (!former.holds) return
+    this.#muxer = former.#muxer
+    former.#muxer = undefined
+    former.#next = this
+  }
+
   stop(): void {
     this.#stopped = true
-    this.#muxer?.close()
+    if (!this.holds) this.#muxer?.close()
     this.#server.close()
   }
 
+  get #token(): string | undefined {
+    return this.identity?.token ?? this.#inherited
+  }
+
+  /** The guest that what runs here belongs to now. */
+  get #self(): FakeGuest {
+    return this.#next ? this.#next.#self : this
+  }
+
   #startSession(link: Duplex): void {
-    this.#muxer?.close()
+    const held = this.#muxer?.paused === undefined ? undefined : this.#muxer
+    if (!held) this.#muxer?.close()
     this.sessions++
+    const mark = held?.paused
+    const hello: Hello = { generation, role: 'agent', window: defaultWindow, ...(mark && { paused: mark }) }
     const greet = () => {
       const nonce = newNonce()
-      link.write(preamble(nonce))
+      const first = encode({ type: frameType.hello, stream: 0, payload: encodeHello(hello) })
+      link.write(Buffer.concat([preamble(nonce), first]))
       return nonce
     }
     if (this.behaviour.noise) link.write(this.behaviour.noise)
     const finder = new EchoFinder(greet(), greet)
+    let kept: Uint8Array | undefined
     const onData = (bytes: Uint8Array) => {
-      const rest = finder.push(bytes)
+      const rest = kept ? bytes : finder.push(bytes)
       if (!rest) return
+      kept = Buffer.concat([kept ?? Buffer.alloc(0), rest])
+      const begun = takeHello(kept)
+      if (!begun) return
       link.off('data', onData)
-      const muxer = this.#serve(link)
+      const muxer = held && begun.hello.resume === mark ? held : this.#serve(link, begun.hello)
+      if (muxer === held) held.resume(carrierOf(link))
+      else held?.close()
+      this.#muxer = muxer
       link.on('data', (more: Uint8Array) => muxer.receive(more))
-      if (rest.length > 0) muxer.receive(rest)
+      link.on('close', () => (muxer.paused === undefined ? muxer.close() : undefined))
+      if (begun.rest.length > 0) muxer.receive(begun.rest)
     }
     link.on('data', onData)
   }
 
-  #serve(link: Duplex): Muxer {
-    const muxer = new Muxer({
-      carrier: { send: (bytes) => void link.write(bytes), close: () => link.destroy() },
+  #serve(link: Duplex, greeted: Hello): Muxer {
+    return new Muxer({
+      carrier: carrierOf(link),
       opens: 'even',
       hello: { generation, role: 'agent', window: defaultWindow },
+      greeted,
+      holds: true,
       disconnected: 'guest_disconnected',
       onStream: (stream) => {
         stream.accept()
         const duplex = new StreamDuplex(stream)
         duplex.on('error', () => undefined)
-        this.#server.emit('connection', duplex)
+        this.#self.#server.emit('connection', duplex)
       },
     })
-    link.on('close', () => muxer.close())
-    this.#muxer = muxer
-    return muxer
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -113,6 +178,9 @@ export class FakeGuest {
 
   async #route(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
     const path = url.searchParams.get('path') ?? ''
+    const free = url.pathname === '/health' || url.pathname === '/identity'
+    if (!free && this.#token !== undefined && request.headers[tokenHeader] !== this.#token)
+      return json(response, 401, { error: { code: 'unauthorized', message: 'the request is for another machine' } })
     switch (`${request.method} ${url.pathname}`) {
       case 'GET /health':
         return json(response, 200, { generation, version: 'fake', uptime_ms: 1, boot_ms: 1 })
@@ -136,25 +204,32 @@ export class FakeGuest {
     const identity = value as IdentityRequest
     this.identity = identity
     const { hostname, clock_unix_ms } = identity
-    const good = { hostname, clock_unix_ms, entropy_bytes: Buffer.from(identity.entropy, 'base64').length }
+    const good = {
+      hostname,
+      clock_unix_ms,
+      entropy_bytes: Buffer.from(identity.entropy, 'base64').length,
+      token_sha256: createHash('sha256').update(identity.token).digest('hex'),
+    }
     json(response, 200, { ...good, ...this.behaviour.confirm?.(identity) })
   }
 
   async #exec(value: unknown, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController()
-    request.socket.once('close', () => gone.abort())
+    const { socket } = request
+    // A lost session ends no command.
+    socket.once('close', () => (codeOf(socket.errored) === 'guest_disconnected' ? undefined : gone.abort()))
     const result = await (this.behaviour.exec ?? echo)(value as GuestExecRequest, gone.signal)
     json(response, 200, { ...success, ...result })
   }
 
   async #write(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const bytes = await readAll(request)
-    this.files.set(path, bytes)
+    this.#self.files.set(path, bytes)
     json(response, 200, { path, size: bytes.length })
   }
 
   #read(path: string, response: ServerResponse): void {
-    const bytes = this.files.get(path)
+    const bytes = this.#self.files.get(path)
     if (bytes) {
       response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': bytes.length })
       response.end(bytes)
@@ -172,11 +247,20 @@ const success: ExecResult = {
   stderr_truncated: false,
 }
 
-/** The one program that a fake guest has. */
+/** The programs that a fake guest has. */
 const echo: ExecHandler = async ({ argv, shell }) => {
   const [program, ...words] = argv ?? (shell ?? '').split(' ')
+  if (program === 'true') return {}
   if (program === 'echo') return { stdout: `${words.join(' ')}\n` }
   return { exit_code: 127, stderr: `exec: ${program}: not found\n` }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof AppError ? error.code : undefined
+}
+
+function carrierOf(link: Duplex): Carrier {
+  return { send: (bytes) => void link.write(bytes), close: () => void link.destroy() }
 }
 
 function json(response: ServerResponse, status: number, value: object): void {

@@ -3,3 +3,4 @@
 export { FakeDriver, type FakeDriverOptions } from './driver.ts'
 export type { ExecHandler, GuestBehaviour } from './guest.ts'
 export { FakeMachine } from './machine.ts'
+export type { FakeStep, Trouble } from './vm.ts'

@@ -1,56 +1,109 @@
-import { type Duplex, duplexPair } from 'node:stream'
-import { AppError } from '@portico/shared/errors'
-import type { Vm, VmEnd, VmMetrics, VmSpec } from '../driver.ts'
-import { FakeGuest, type GuestBehaviour } from './guest.ts'
+/**
+ * A machine in this process. Its guest speaks the real protocol over a port. It outlives the handles through which a runner uses it, as a real machine's
+ * process outlives the runner's:
+ *
+ *   running ◀──▶ paused ──▶ ended (by itself) ──▶ stopped (free)
+ */
 
-/** A machine in this process. Its guest speaks the real protocol over a pair of streams. */
-export class FakeMachine implements Vm {
+import { rm } from 'node:fs/promises'
+import type { Duplex } from 'node:stream'
+import { AppError } from '@portico/shared/errors'
+import type { CaptureOptions, VmEnd, VmMetrics, VmSpec } from '../driver.ts'
+import type { CapturedState, MachineShape, StateVersions } from '../machine-state.ts'
+import { FakeGuest, type GuestBehaviour } from './guest.ts'
+import { Gate, openPort } from './port.ts'
+import { type GuestContents, writeFakeState } from './state.ts'
+
+export interface FakeMachineParts {
+  readonly spec: VmSpec
+  readonly behaviour: GuestBehaviour
+  readonly versions: StateVersions
+  readonly shape: MachineShape
+  /** Where the states that are captured of it are put. */
+  readonly captures: string | undefined
+  /** What it was restored from; such a machine begins paused. */
+  readonly restored?: { readonly contents: GuestContents; readonly folder: string; readonly base: string }
+  readonly onStopped: () => void
+}
+
+export class FakeMachine {
   readonly id: string
+  readonly spec: VmSpec
   readonly ended: Promise<VmEnd>
   readonly guest: FakeGuest
   /** What `metrics()` answers. */
   measured: VmMetrics | undefined = { cpuMs: 10, memoryBytes: 2 ** 20, memoryPeakBytes: 2 ** 21, diskBytes: 4096 }
+  /** How often it was captured. */
+  captured = 0
+  readonly #parts: FakeMachineParts
   readonly #end: (end: VmEnd) => void
-  readonly #onStopped: () => void
-  #state: 'running' | 'ended' | 'stopped' = 'running'
+  readonly #gate = new Gate()
+  #state: 'alive' | 'ended' | 'stopped' = 'alive'
   #link: Duplex | undefined
+  #freed: Promise<void> | undefined
 
-  constructor(spec: VmSpec, behaviour: GuestBehaviour, onStopped: () => void) {
-    this.id = spec.id
+  constructor(parts: FakeMachineParts) {
+    this.#parts = parts
+    this.id = parts.spec.id
+    this.spec = parts.spec
     const { promise, resolve } = Promise.withResolvers<VmEnd>()
     this.ended = promise
     this.#end = resolve
-    this.#onStopped = onStopped
-    this.guest = new FakeGuest(behaviour, () => this.die({ kind: 'guest', reason: 'the guest powered off' }))
+    const powerOff = () => this.die({ kind: 'guest', reason: 'the guest powered off' })
+    this.guest = new FakeGuest(parts.behaviour, powerOff, parts.restored?.contents)
+    if (parts.restored) this.#gate.shut()
   }
 
-  async connect(signal: AbortSignal): Promise<Duplex> {
+  get alive(): boolean {
+    return this.#state === 'alive'
+  }
+
+  get paused(): boolean {
+    return !this.#gate.open
+  }
+
+  connect(signal: AbortSignal): Duplex {
     signal.throwIfAborted()
-    if (this.#state !== 'running') throw new AppError('guest_disconnected', 'cannot reach the guest: it has ended')
-    const [ours, theirs] = duplexPair({ highWaterMark: 64 * 1024 })
+    if (!this.alive) throw new AppError('guest_disconnected', 'cannot reach the guest: it has ended')
+    const [ours, theirs] = openPort(this.#gate)
     this.#link = ours
-    this.guest.attach(theirs)
+    this.#gate.pass(() => this.guest.attach(theirs))
     return ours
   }
 
-  async metrics(): Promise<VmMetrics | undefined> {
-    return this.#state === 'running' ? this.measured : undefined
+  pause(): void {
+    this.#check('pause')
+    this.#gate.shut()
   }
 
-  console(): string {
-    return this.guest.behaviour.console ?? ''
+  resume(): void {
+    this.#check('resume')
+    this.#gate.unlock()
+  }
+
+  async capture({ pages, signal }: CaptureOptions): Promise<CapturedState> {
+    this.#check('capture')
+    signal.throwIfAborted()
+    const pausedAt = performance.now()
+    this.#gate.shut()
+    this.captured++
+    const { versions, shape, captures, restored } = this.#parts
+    const contents = this.guest.contents()
+    const machine = this.id
+    const options = { folder: captures, machine, base: restored?.base, versions, shape, contents, pages }
+    return { ...(await writeFakeState(options)), pausedAt }
   }
 
   async stop(): Promise<void> {
-    if (this.#state === 'stopped') return
     this.#finish({ kind: 'stopped', reason: 'it was stopped' })
     this.#state = 'stopped'
-    this.#onStopped()
+    this.#freed ??= this.#free()
+    await this.#freed
   }
 
   /** Ends it as if its process had. */
   die(end: VmEnd = { kind: 'crashed', reason: "its virtual machine's process ended by signal 9" }): void {
-    if (this.#state !== 'running') return
+    if (!this.alive) return
     this.#state = 'ended'
     this.#finish(end)
   }
@@ -60,9 +113,20 @@ export class FakeMachine implements Vm {
     this.#link?.destroy()
   }
 
+  async #free(): Promise<void> {
+    const { restored, onStopped } = this.#parts
+    if (restored) await rm(restored.folder, { recursive: true, force: true })
+    onStopped()
+  }
+
+  #check(what: string): void {
+    if (!this.alive) throw new AppError('sandbox_failed', `cannot ${what} the virtual machine: it has ended`)
+  }
+
   #finish(end: VmEnd): void {
-    this.guest.stop()
-    this.#link?.destroy()
     this.#end(end)
+    this.guest.stop()
+    this.#gate.unlock()
+    this.#link?.destroy()
   }
 }

@@ -26,16 +26,21 @@ async function recordOf(folder: TestFolder, id: string) {
 
 vmDriverConformance('QEMU', async () => {
   const folder = await testFolder()
-  const { driver, close } = await open(folder)
+  let opened = await open(folder)
   return {
-    driver,
+    driver: opened.driver,
     crash: async (vm: Vm) => {
       const { qemu } = await recordOf(folder, vm.id)
       await killProcess(qemu, { limitMs: 5000, signal: new AbortController().signal })
     },
+    restart: async () => {
+      await opened.letGo()
+      opened = await open(folder)
+      return opened.driver
+    },
     leftovers: () => folder.leftovers(),
     close: async () => {
-      await close()
+      await opened.close()
       await folder.remove()
     },
   }
@@ -51,8 +56,8 @@ beforeAll(async () => {
   folder = await testFolder(4)
   opened = await open(folder)
   const [image = ''] = opened.driver.images.keys()
-  const spec = { id: 'jailed', generation: 1, slot: 5, image, vcpus: 1, memoryMib: 256, diskMib: 128 }
-  vm = await opened.driver.start(spec, AbortSignal.timeout(20_000))
+  const spec = { id: 'jailed', slot: 5, image, vcpus: 1, memoryMib: 256, diskMib: 128 }
+  vm = await opened.driver.boot(spec, AbortSignal.timeout(20_000))
   pid = (await recordOf(folder, 'jailed')).qemu.pid
 })
 afterAll(async () => {
@@ -94,7 +99,8 @@ it('shows QEMU nothing writable of the host but its own folder', async () => {
     writable: options.split(',').includes('rw'),
   }))
   const writable = places.filter((mount) => mount.writable && !mount.place.startsWith('/dev'))
-  expect(writable.map(({ place }) => place)).toEqual(['/run/vm'])
+  // A machine that boots fills its memory's file, which machines that are restored cannot write.
+  expect(writable.map(({ place }) => place)).toEqual(['/run/vm', '/run/memory'])
   expect(
     places.map(({ place }) => place).filter((place) => place.startsWith('/proc') || place.startsWith('/sys')),
   ).toEqual([])
@@ -125,8 +131,8 @@ it.each([
   await writeFile(file, JSON.stringify({ ...(await loadAssets(assetsFile)), ...change }))
   const { driver, close } = await open(own, file)
   try {
-    const spec = { id: 'broken', generation: 1, slot: 0, image: 'python', vcpus: 1, memoryMib: 256, diskMib: 128 }
-    const error = await driver.start(spec, AbortSignal.timeout(20_000)).catch((thrown: unknown) => thrown)
+    const spec = { id: 'broken', slot: 0, image: 'python', vcpus: 1, memoryMib: 256, diskMib: 128 }
+    const error = await driver.boot(spec, AbortSignal.timeout(20_000)).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({
       code: 'boot_failed',
       message: expect.stringContaining('cannot start the virtual machine'),

@@ -11,12 +11,7 @@ import { killProcess } from '../../process/kill.ts'
 import { Proc, type ProcessIdentity } from '../../process/proc.ts'
 import { killGroup } from '../../process/run.ts'
 import { TextRing } from '../text-ring.ts'
-
-/** How the process ended. */
-export interface ProcessExit {
-  readonly code: number | null
-  readonly signal: string | null
-}
+import type { ProcessExit, VmProcess } from './vm-process.ts'
 
 /** The child's descriptor numbers after standard error. */
 export const descriptors = { info: 3, kvm: 4 } as const
@@ -26,7 +21,7 @@ const killLimitMs = 10_000
 const reapLimitMs = 2000
 const errorTextBytes = 4096
 
-export class JailedProcess {
+export class JailedProcess implements VmProcess {
   readonly identity: ProcessIdentity
   /** Resolves when the process is gone. */
   readonly exited: Promise<ProcessExit>

@@ -1,36 +1,54 @@
 /**
- * One running QEMU. It owns the process, its sockets and its folder through the clean-up stack it was given, and tells once how the machine ended.
+ * One QEMU. It owns the process, its sockets and its folder through the clean-up stack it was given, and tells once how the machine ended.
  *
- *   running ──▶ ended (guest powered off | process died) ──▶ freed by stop()
- *      └───────────────────── stop() ─────────────────────────▶
+ *   running ◀──pause, resume──▶ paused ──▶ ended (guest powered off | process died) ──▶ freed by stop()
+ *      └───────────────────────────┴────────────────── stop() ────────────────────────────▶
  */
 
 import type { Duplex } from 'node:stream'
 import type { Cleanup } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
 import { allocatedBytes } from '../../disk/scratch.ts'
-import type { VmPaths } from '../../paths.ts'
+import type { StatePaths, VmPaths } from '../../paths.ts'
 import { Proc } from '../../process/proc.ts'
-import type { Vm, VmEnd, VmMetrics } from '../driver.ts'
+import type { CaptureOptions, Vm, VmEnd, VmMetrics, VmSpec } from '../driver.ts'
+import type { CapturedState, MachineShape, StateVersions } from '../machine-state.ts'
+import { capture } from './capture.ts'
 import type { Console } from './console.ts'
-import type { JailedProcess, ProcessExit } from './jailed-process.ts'
+import type { DiskChain } from './disk-chain.ts'
 import type { Qmp, QmpEvent } from './qmp.ts'
 import { connectWhenReady } from './socket.ts'
+import type { ProcessExit, VmProcess } from './vm-process.ts'
 
 export interface QemuMachineOptions {
-  readonly id: string
+  readonly spec: VmSpec
   readonly paths: VmPaths
-  readonly jailed: JailedProcess
+  readonly allPaths: StatePaths
+  readonly process: VmProcess
   readonly cleanup: Cleanup
+  readonly versions: StateVersions
+  readonly shape: MachineShape
+  /** Its memory is a file that only it uses. */
+  readonly ownMemory: boolean
+}
+
+/** Its connections. */
+export interface Controls {
+  readonly qmp: Qmp
+  readonly console: Console
+  readonly chain: DiskChain
+  readonly running: boolean
 }
 
 export class QemuMachine implements Vm {
   readonly id: string
+  readonly spec: VmSpec
   readonly ended: Promise<VmEnd>
   readonly #options: QemuMachineOptions
   readonly #proc = new Proc()
-  #qmp: Qmp | undefined
-  #console: Console | undefined
+  #controls: Controls | undefined
+  #link: Duplex | undefined
+  #running = false
   #stopping = false
   #gone = false
   /** Why the guest's processors stopped for good, as QEMU told it. */
@@ -38,41 +56,68 @@ export class QemuMachine implements Vm {
 
   constructor(options: QemuMachineOptions) {
     this.#options = options
-    this.id = options.id
-    this.ended = options.jailed.exited.then((exit) => {
+    this.id = options.spec.id
+    this.spec = options.spec
+    this.ended = options.process.exited.then((exit) => {
       this.#gone = true
       return this.#describe(exit)
     })
   }
 
   /** Its connections, once they stand. */
-  attach(qmp: Qmp, console: Console): void {
-    this.#qmp = qmp
-    this.#console = console
+  attach(controls: Controls): void {
+    this.#controls = controls
+    this.#running = controls.running
   }
 
   onEvent(event: QmpEvent): void {
     if (event.name === 'SHUTDOWN') this.#shutdown = String(event.data.reason ?? 'unknown')
+    if (event.name === 'JOB_STATUS_CHANGE' && event.data.status === 'null')
+      this.#controls?.chain.onJobOver(event.data.id)
+  }
+
+  async pause(): Promise<void> {
+    if (!this.#running) return
+    await this.#reach().qmp.execute('stop')
+    this.#running = false
+  }
+
+  async resume(): Promise<void> {
+    if (this.#running) return
+    const { qmp, chain } = this.#reach()
+    await qmp.execute('cont')
+    this.#running = true
+    chain.mergeIfDeep()
+  }
+
+  async capture(options: CaptureOptions): Promise<CapturedState> {
+    const { qmp, chain } = this.#reach()
+    const { paths, allPaths, process, versions, shape, ownMemory } = this.#options
+    const { pid } = process.identity
+    const pause = () => this.pause()
+    return await capture({ pid, paths, allPaths, qmp, chain, versions, shape, ownMemory, pause }, options)
   }
 
   async connect(signal: AbortSignal): Promise<Duplex> {
     if (this.#gone || this.#stopping) throw new AppError('guest_disconnected', 'cannot reach the guest: it has ended')
-    return await connectWhenReady(this.#options.paths.agent, signal)
+    this.#link = await connectWhenReady(this.#options.paths.agent, signal)
+    return this.#link
   }
 
   async metrics(): Promise<VmMetrics | undefined> {
-    const { jailed, paths } = this.#options
+    const { identity } = this.#options.process
     const [stat, memory, diskBytes] = await Promise.all([
-      this.#proc.stat(jailed.identity.pid),
-      this.#proc.memory(jailed.identity.pid),
-      allocatedBytes(paths.scratch),
+      this.#proc.stat(identity.pid),
+      this.#proc.memory(identity.pid),
+      this.#diskBytes(),
     ])
-    if (stat?.startTicks !== jailed.identity.startTicks || !memory || diskBytes === undefined) return undefined
-    return { cpuMs: stat.cpuMs, memoryBytes: memory.currentBytes, memoryPeakBytes: memory.peakBytes, diskBytes }
+    if (stat?.startTicks !== identity.startTicks || !memory || diskBytes === undefined) return undefined
+    const { currentBytes, peakBytes } = memory
+    return { cpuMs: stat.cpuMs, memoryBytes: currentBytes, memoryPeakBytes: peakBytes, diskBytes }
   }
 
   console(): string {
-    return this.#console?.text() ?? ''
+    return this.#controls?.console.text() ?? ''
   }
 
   stop(): Promise<void> {
@@ -80,21 +125,39 @@ export class QemuMachine implements Vm {
     return this.#options.cleanup.run()
   }
 
-  /** What QEMU printed on standard error: for the log only. */
-  get errorText(): string {
-    return this.#options.jailed.errorText
+  /** Gives its connections up and leaves it as it is, for whoever takes it over. It is of no more use here. */
+  letGo(): void {
+    this.#stopping = true
+    this.#controls?.qmp.close()
+    this.#controls?.console.close()
+    this.#link?.destroy()
   }
 
-  /** The control connection, for what needs more than start and stop. */
-  get control(): Qmp | undefined {
-    return this.#qmp
+  /** What QEMU printed on standard error: for the log only. */
+  get errorText(): string {
+    return this.#options.process.errorText
+  }
+
+  #reach(): Controls {
+    if (this.#controls && !this.#gone && !this.#stopping) return this.#controls
+    throw new AppError('sandbox_failed', 'cannot control the virtual machine: it has ended')
+  }
+
+  /** What it wrote to its disk, in the layers that are its own. */
+  async #diskBytes(): Promise<number | undefined> {
+    const files = this.#controls?.chain.ownFiles() ?? []
+    const sizes = await Promise.all(files.map(allocatedBytes))
+    return sizes.reduce<number | undefined>(
+      (sum, size) => (size === undefined || sum === undefined ? sum : sum + size),
+      0,
+    )
   }
 
   #describe(exit: ProcessExit): VmEnd {
     if (this.#stopping) return { kind: 'stopped', reason: 'it was stopped' }
     if (this.#shutdown !== undefined) return { kind: 'guest', reason: guestReason(this.#shutdown) }
-    const how = exit.signal === null ? `with code ${exit.code}` : `by ${exit.signal}`
-    return { kind: 'crashed', reason: `its virtual machine's process ended ${how}` }
+    const how = exit.signal !== null ? ` by ${exit.signal}` : exit.code === null ? '' : ` with code ${exit.code}`
+    return { kind: 'crashed', reason: `its virtual machine's process ended${how}` }
   }
 }
 

@@ -3,7 +3,7 @@
  * emulation. It owns the lock.
  */
 
-import { chmod, mkdir } from 'node:fs/promises'
+import { chmod, mkdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { abortable, Cleanup } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
@@ -11,29 +11,39 @@ import { loadAssets } from '../../assets.ts'
 import type { EngineConfig } from '../../config.ts'
 import { ScratchDisks } from '../../disk/scratch.ts'
 import { GuestChannel } from '../../guest/channel.ts'
-import { firstUid, instanceName, tscKhz } from '../../host.ts'
+import { firstUid, guestCpu, instanceName, tscKhz } from '../../host.ts'
 import type { Logger } from '../../log.ts'
 import { statePaths } from '../../paths.ts'
 import { Proc } from '../../process/proc.ts'
 import { takeLock } from '../../startup/lock.ts'
-import { reclaim } from '../../startup/reclaim.ts'
-import type { VmDriver } from '../driver.ts'
-import { QemuDriver, type QemuOptions } from './driver.ts'
+import type { Accelerator, VmDriver } from '../driver.ts'
+import type { StateVersions } from '../machine-state.ts'
+import { processor } from './args/cpu.ts'
+import { newMachineId, QemuDriver, type QemuOptions } from './driver.ts'
 import { decideAccelerator, type Verdict } from './kvm.ts'
 
 export interface OpenedDriver {
   readonly driver: VmDriver
   /** Gives the state folder back. All machines must be stopped before. */
   close(): Promise<void>
+  /** Gives the state folder back and leaves the machines running, for the next process to take over. */
+  letGo(): Promise<void>
 }
 
 /** Opens the state folder and the host's virtual machines, or throws having freed all. */
 export async function openQemu(config: EngineConfig, log: Logger): Promise<OpenedDriver> {
   const cleanup = new Cleanup()
   try {
-    const common = await prepareHost(config, log, cleanup)
+    const common = await prepareHost(config, cleanup)
     const { accelerator } = await choose(config, common, log)
-    return { driver: new QemuDriver({ ...common, accelerator }), close: () => cleanup.run() }
+    const versions = await versionsOf(common, accelerator)
+    const driver = new QemuDriver({ ...common, accelerator, versions })
+    const close = () => cleanup.run()
+    const letGo = async () => {
+      driver.letGo()
+      await close()
+    }
+    return { driver, close, letGo }
   } catch (error) {
     await cleanup.run()
     throw error
@@ -44,15 +54,23 @@ export async function openQemu(config: EngineConfig, log: Logger): Promise<Opene
 export async function probeAccelerator(config: EngineConfig, log: Logger): Promise<Verdict> {
   const cleanup = new Cleanup()
   try {
-    return await choose(config, await prepareHost(config, log, cleanup), log)
+    return await choose(config, await prepareHost(config, cleanup), log)
   } finally {
     await cleanup.run()
   }
 }
 
-type Common = Omit<QemuOptions, 'accelerator'>
+type Common = Omit<QemuOptions, 'accelerator' | 'versions'>
 
-async function prepareHost(config: EngineConfig, log: Logger, cleanup: Cleanup): Promise<Common> {
+/** Counts changes of the machine itself: devices and their order. A state of another generation cannot be restored. */
+const machineGeneration = 1
+
+async function versionsOf({ assets }: Common, accelerator: Accelerator): Promise<StateVersions> {
+  const [, model = ''] = processor(accelerator)
+  return { accelerator, qemu: `${assets.qemuVersion}+${machineGeneration}`, cpu: await guestCpu(accelerator, model) }
+}
+
+async function prepareHost(config: EngineConfig, cleanup: Cleanup): Promise<Common> {
   const assets = await loadAssets(config.assets)
   const separateUsers = checkUser(config)
   const paths = statePaths(config.stateDir)
@@ -60,8 +78,8 @@ async function prepareHost(config: EngineConfig, log: Logger, cleanup: Cleanup):
   await chmod(paths.root, 0o700)
   const instance = await instanceName(paths.instance)
   cleanup.add('the lock', await takeLock(instance))
-  const reclaimed = await reclaim({ paths, instance })
-  if (reclaimed.processes + reclaimed.folders + reclaimed.failed.length > 0) log.warn(reclaimed, 'runner.reclaim')
+  // Nobody holds a captured state any more; machines that run have links of their own.
+  await rm(paths.captures, { recursive: true, force: true })
   const disks = new ScratchDisks(paths, assets.vmmRoot)
   await disks.open()
   return {
@@ -96,7 +114,7 @@ async function choose(config: EngineConfig, common: Common, log: Logger): Promis
     asked: config.accelerator,
     host: { bootId: common.bootId, qemuVersion, kernelVersion },
     verdictFile: verdictFile(config.assets),
-    tryBoot: () => tryBoot(new QemuDriver({ ...common, accelerator: 'kvm' })),
+    tryBoot: async () => await tryBoot(common),
   })
   log.info({ ...verdict, ms: Math.round(performance.now() - start) }, 'runner.accelerator')
   return verdict
@@ -106,15 +124,16 @@ const trialLimitMs = 8000
 /** Beyond every slot that sandboxes get. */
 const trialSlot = 1023
 
-async function tryBoot(driver: QemuDriver): Promise<void> {
+async function tryBoot(common: Common): Promise<void> {
+  const driver = new QemuDriver({ ...common, accelerator: 'kvm', versions: await versionsOf(common, 'kvm') })
   const [image] = driver.images.keys()
   if (image === undefined) throw new AppError('image_unknown', 'cannot try it: there is no image')
   const late = new AppError('deadline', `its agent did not speak within ${trialLimitMs} ms`)
   const limit = new AbortController()
   const timer = setTimeout(() => limit.abort(late), trialLimitMs)
   try {
-    const spec = { id: 'kvm-trial', generation: 1, slot: trialSlot, image, vcpus: 1, memoryMib: 256, diskMib: 64 }
-    const vm = await driver.start(spec, limit.signal)
+    const spec = { id: newMachineId(), slot: trialSlot, image, vcpus: 1, memoryMib: 256, diskMib: 64 }
+    const vm = await driver.boot(spec, limit.signal)
     try {
       const ended = vm.ended.then(({ reason }) => Promise.reject(new AppError('boot_failed', reason)))
       const opened = vm

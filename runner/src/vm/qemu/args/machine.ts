@@ -26,3 +26,11 @@ export function nothingElse(): Argument[] {
 export function startPaused(): Argument {
   return ['-S']
 }
+
+/** Waits for the state of another machine's devices, to be named later. The file holds devices alone, and their configuration is this command line's. */
+export function waitForState(): Argument[] {
+  return [
+    ['-incoming', 'defer'],
+    ['-global', 'migration.send-configuration=off'],
+  ]
+}

@@ -1,0 +1,193 @@
+/**
+ * What takes long in the life of a sandbox, as work beside its loop: each ends as one thing that has happened, never as a rejection. It changes the
+ * record, but not the state: that is the loop's.
+ */
+
+import { AppError } from '@portico/shared/errors'
+import type { Usage } from '@portico/shared/usage'
+import type { GuestLink } from '../guest/link.ts'
+import { giveBirth, type Origin, type SandboxContext, type Settled, type Wanted } from './birth.ts'
+import { type Copy, copyOf, pagesFor } from './copy.ts'
+import { Meter, type MeterStart, noUsage } from './meter.ts'
+import type { RecordFile } from './record-file.ts'
+import { type FallAsleep, fallAsleep, stayAwake, wakeUp } from './sleep.ts'
+
+/** Who wants a sandbox gone, or asleep. */
+export type EndCause = 'asked' | 'idle' | 'drain'
+
+/** The machine of a sandbox, while it has one. */
+export interface Held extends Settled {
+  readonly meter: Meter
+}
+
+export type Answer<Value> = PromiseWithResolvers<Value>
+
+export interface AskedToCopy {
+  readonly kind: 'copy'
+  readonly what: 'fork' | 'snapshot'
+  readonly answer: Answer<Copy>
+}
+
+export interface AskedToHibernate {
+  readonly kind: 'hibernate'
+  readonly cause: EndCause
+  readonly answer: Answer<Usage>
+}
+
+export interface AskedToResume {
+  readonly kind: 'resume'
+  /** Some use of it asked, not somebody who waits for the answer. */
+  readonly byItself: boolean
+  readonly answer: Answer<number>
+}
+
+type Reject = (error: AppError) => void
+
+/** What work came to. */
+export type Outcome =
+  | { readonly kind: 'ready'; readonly held: Held; readonly createMs: number }
+  | { readonly kind: 'not-created'; readonly error: AppError }
+  | { readonly kind: 'copied'; readonly broken?: string }
+  | { readonly kind: 'asleep'; readonly usage: Usage; readonly asked: AskedToHibernate }
+  | { readonly kind: 'awake'; readonly held: Held; readonly resumeMs: number; readonly asked: AskedToResume }
+  /** It could not be hibernated or resumed, and is as it was before. */
+  | { readonly kind: 'kept'; readonly error: AppError; readonly byItself: boolean; readonly reject: Reject }
+  /** It could not be hibernated or resumed, and never will be of any use again. */
+  | { readonly kind: 'lost'; readonly error: AppError; readonly reject: Reject }
+
+export interface WorkParts {
+  readonly context: SandboxContext
+  readonly record: RecordFile
+}
+
+/** Brings the sandbox's first machine up, or takes over the one that it had. */
+export async function create(parts: WorkParts, origin: Origin, signal: AbortSignal): Promise<Outcome> {
+  const { context, record } = parts
+  const startedAt = performance.now()
+  const known = record.current
+  try {
+    const settled = await giveBirth(context, origin, wanted(record), signal)
+    const start = known?.state === 'running' ? { before: known.usage, since: known.since } : {}
+    const createMs = known?.createMs ?? Math.round(performance.now() - startedAt)
+    return { kind: 'ready', held: await hold(parts, settled, start, createMs), createMs }
+  } catch (thrown) {
+    return { kind: 'not-created', error: AppError.from(thrown, 'cannot create the sandbox') }
+  }
+}
+
+export async function copy(
+  { context, record }: WorkParts,
+  { what, answer }: AskedToCopy,
+  { ready }: Held,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { onStep } = context
+  try {
+    answer.resolve(await copyOf(ready.vm, { pages: pagesFor(record.spec.mem_mib), what, onStep, signal }))
+    return { kind: 'copied' }
+  } catch (thrown) {
+    const error = AppError.from(signal.aborted ? signal.reason : thrown, `cannot ${what} the sandbox`)
+    answer.reject(error)
+    // Whoever ended the work frees the machine; a copy that failed by itself must not leave it standing still.
+    if (signal.aborted) return { kind: 'copied' }
+    const runs = await ready.vm.resume().then(
+      () => true,
+      () => false,
+    )
+    return runs ? { kind: 'copied' } : { kind: 'copied', broken: error.message }
+  }
+}
+
+export async function hibernate(
+  { context, record }: WorkParts,
+  asked: AskedToHibernate,
+  held: Held,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { reject } = asked.answer
+  const number = record.saved + 1
+  let usage = noUsage
+  const options: FallAsleep = {
+    context,
+    settled: held,
+    generation: record.facts.generation,
+    folder: record.savedFolder(number),
+    record: async () => {
+      usage = { ...(await held.meter.read()), mem_current_bytes: 0 }
+      await record.hibernated(number, usage)
+    },
+    signal,
+  }
+  try {
+    await fallAsleep(options)
+    held.meter.stop()
+    return { kind: 'asleep', usage, asked }
+  } catch (thrown) {
+    // Whoever ended the work frees the machine.
+    if (signal.aborted) return { kind: 'kept', error: AppError.from(signal.reason), byItself: false, reject }
+    const error = AppError.from(thrown, 'cannot hibernate the sandbox')
+    try {
+      await stayAwake(options)
+      return { kind: 'kept', error, byItself: asked.cause !== 'asked', reject }
+    } catch (cause) {
+      context.log.warn({ sandbox: record.facts.sandbox, error: cause }, 'sandbox.stay-awake')
+      return { kind: 'lost', error, reject }
+    }
+  }
+}
+
+/** What no second try can mend. */
+const hopeless: ReadonlySet<string> = new Set(['snapshot_damaged', 'snapshot_incompatible', 'snapshot_not_found'])
+
+/** `link` is the suspended one, if there is one. */
+export async function resume(
+  parts: WorkParts,
+  asked: AskedToResume,
+  before: Usage,
+  link: GuestLink | undefined,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { context, record } = parts
+  const startedAt = performance.now()
+  const folder = record.savedFolder(record.saved)
+  const createMs = record.current?.createMs ?? 0
+  try {
+    const keep = (settled: Settled) => hold(parts, settled, { before }, createMs)
+    const held = await wakeUp({ context, wanted: wanted(record), folder, link, keep, signal })
+    await context.onStep?.('resume.recorded')
+    await record.clearSaved().catch((error: unknown) => context.log.error({ error }, 'sandbox.free'))
+    await context.onStep?.('resume.cleaned')
+    return { kind: 'awake', held, resumeMs: Math.round(performance.now() - startedAt), asked }
+  } catch (thrown) {
+    const error = AppError.from(signal.aborted ? signal.reason : thrown, 'cannot resume the sandbox')
+    const { reject } = asked.answer
+    if (hopeless.has(error.code)) return { kind: 'lost', error, reject }
+    return { kind: 'kept', error, byItself: asked.byItself, reject }
+  }
+}
+
+function wanted({ facts, spec }: RecordFile): Wanted {
+  const { vcpus, mem_mib: memoryMib, disk_mib: diskMib, env } = spec
+  return { sandbox: facts.sandbox, image: facts.resolvedImage, vcpus, memoryMib, diskMib, env }
+}
+
+/** Makes a machine the truth, or frees it. */
+async function hold(
+  { context, record }: WorkParts,
+  { ready, place }: Settled,
+  start: MeterStart,
+  createMs: number,
+): Promise<Held> {
+  const meter = new Meter(ready.vm, context.clock, start)
+  const { before: usage, since } = meter
+  try {
+    await record.running({ machine: { id: ready.vm.id, slot: place.slot }, since, usage, createMs })
+    return { ready, place, meter }
+  } catch (cause) {
+    meter.stop()
+    const error = new AppError('internal', 'cannot keep a record of the sandbox', { cause })
+    await ready.unwind(error)
+    place.release()
+    throw error
+  }
+}

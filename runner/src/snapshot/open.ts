@@ -1,0 +1,122 @@
+/**
+ * Finds a saved state again. What is cheap is checked before anybody gets it: manifest, versions, sizes, the list of pages. The digests of the parts
+ * are computed meanwhile, off the main thread: the machine may be started at once, but nobody may use it before `verified`.
+ */
+
+import { open, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { abortable } from '@portico/shared/dispose'
+import { AppError } from '@portico/shared/errors'
+import type { DiskLayer, MachineState, StateFile, StateVersions } from '../vm/machine-state.ts'
+import { chunkBytes, fileDigest } from './digest.ts'
+import { knownDigest } from './known-digests.ts'
+import { damaged, type Manifest, type Part, parseManifest, partNames } from './manifest.ts'
+import { decodeRuns } from './runs.ts'
+
+export interface OpenedState {
+  /** Its files are the folder's: it may be used for as long as the folder is there. */
+  readonly state: MachineState
+  readonly manifest: Manifest
+  /** Resolves when every part is what was saved; rejects with `snapshot_damaged`. */
+  readonly verified: Promise<void>
+}
+
+/** Opens what `saveState` left in `folder`. Throws `snapshot_not_found`, `snapshot_damaged` or `snapshot_incompatible`. */
+export async function openState(folder: string, versions: StateVersions, signal: AbortSignal): Promise<OpenedState> {
+  signal.throwIfAborted()
+  const manifest = parseManifest(await readManifest(folder))
+  checkVersions(manifest.versions, versions)
+  const part = (name: string, saved: Part): StateFile => ({ file: join(folder, name), ...saved })
+  const base = part(partNames.base, manifest.base)
+  const device = part(partNames.device, manifest.device)
+  const pages = part(partNames.pages, manifest.pages)
+  const layers: DiskLayer[] = manifest.layers.map(({ format, ...saved }, number) => ({
+    ...part(partNames.layer(number), saved),
+    format,
+  }))
+  const runs = part(partNames.runs, manifest.runs)
+  await Promise.all([base, device, pages, runs, ...layers].map(checkSize))
+  await checkDigest(runs, fileDigest(runs.file))
+  const pageRuns = decodeRuns(await readFile(runs.file), manifest.shape.memoryMib, pages.bytes)
+  signal.throwIfAborted()
+  const state: MachineState = {
+    versions: manifest.versions,
+    shape: manifest.shape,
+    base,
+    device,
+    pages: { runs: pageRuns, bytes: pages.bytes, file: pages, chunks: () => chunksOf(pages) },
+    layers,
+    release: async () => undefined,
+  }
+  const verified = abortable(verify(state, manifest, signal), signal)
+  verified.catch(() => undefined)
+  return { state, manifest, verified }
+}
+
+async function readManifest(folder: string): Promise<string> {
+  try {
+    return await readFile(join(folder, partNames.manifest), 'utf8')
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw damaged('its manifest cannot be read', cause)
+    throw new AppError('snapshot_not_found', 'cannot use what was saved: there is no complete saved state', { cause })
+  }
+}
+
+function checkVersions(saved: StateVersions, ours: StateVersions): void {
+  const names = { accelerator: 'accelerator', qemu: 'version of QEMU', cpu: 'processor model' } as const
+  for (const key of ['accelerator', 'qemu', 'cpu'] as const) {
+    if (saved[key] === ours[key]) continue
+    throw new AppError(
+      'snapshot_incompatible',
+      `cannot use what was saved: it needs the ${names[key]} ${saved[key]}, this runner has ${ours[key]}`,
+    )
+  }
+}
+
+async function checkSize({ file, bytes }: StateFile): Promise<void> {
+  const found = await stat(file).catch((cause: unknown) => {
+    throw damaged('a part of it is missing', cause)
+  })
+  if (found.size !== bytes) throw damaged(`a part of it has ${found.size} bytes instead of ${bytes}`)
+}
+
+async function verify(state: MachineState, { kind }: Manifest, signal: AbortSignal): Promise<void> {
+  const { base, layers, device, pages } = state
+  const own = [device, ...(pages.file ? [pages.file] : [])]
+  // Of a template all is used at each create.
+  const shared = [base, ...layers]
+  await Promise.all([
+    ...own.map((part) =>
+      checkDigest(part, kind === 'template' ? knownDigest(part.file) : fileDigest(part.file, signal)),
+    ),
+    ...shared.map((part) => checkDigest(part, knownDigest(part.file))),
+  ])
+}
+
+async function checkDigest({ sha256 }: StateFile, computed: Promise<string>): Promise<void> {
+  const found = await computed.catch((cause: unknown) => {
+    throw damaged('a part of it cannot be read', cause)
+  })
+  if (found !== sha256) throw damaged('a part of it does not match its checksum')
+}
+
+async function* chunksOf({ file, bytes }: StateFile): AsyncGenerator<Uint8Array> {
+  const handle = await open(file, 'r')
+  try {
+    const chunk = Buffer.allocUnsafe(Math.min(bytes, chunkBytes))
+    for (let at = 0; at < bytes; ) {
+      const wanted = Math.min(chunk.length, bytes - at)
+      let filled = 0
+      while (filled < wanted) {
+        const { bytesRead } = await handle.read(chunk, filled, wanted - filled, at + filled)
+        if (bytesRead === 0) throw damaged('a part of it ends early')
+        filled += bytesRead
+      }
+      yield chunk.subarray(0, wanted)
+      at += wanted
+    }
+  } finally {
+    await handle.close()
+  }
+}

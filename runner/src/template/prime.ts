@@ -1,0 +1,27 @@
+/** What is done once to a machine that is nobody's yet, so that it need not be done by those who take it. */
+
+import type { Clock } from '@portico/shared/clock'
+import { AppError } from '@portico/shared/errors'
+import { giveIdentity } from '../guest/agent.ts'
+import type { BootedVm } from '../sandbox/phases.ts'
+
+/**
+ * Does what every taker does at first: an identity, which the taker's replaces, and a command of the kind that users run. In a template the guest has read
+ * then what it needs for that; in a machine that stands ready emulation has translated the way there, too, and the disk has its size.
+ */
+export async function prime({ channel }: BootedVm, clock: Clock, signal: AbortSignal): Promise<void> {
+  await giveIdentity(channel, { sandbox: provisionalName, env: {} }, clock, signal)
+  const body = Buffer.from(JSON.stringify({ shell: 'true', timeout_ms: primeLimitMs }))
+  const headers = { 'content-type': 'application/json' }
+  const response = await channel.request({ method: 'POST', path: '/exec', headers, body, signal })
+  let bytes = 0
+  for await (const chunk of response.body) {
+    bytes += chunk.length
+    if (bytes > maxAnswer) throw new AppError('guest_error', "cannot use the machine: its agent's answer is too long")
+  }
+  if (response.status !== 200) throw new AppError('guest_error', 'cannot use the machine: it does not run a command')
+}
+
+const provisionalName = 'pool'
+export const primeLimitMs = 15_000
+const maxAnswer = 64 * 1024

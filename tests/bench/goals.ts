@@ -1,0 +1,43 @@
+/** What rows have to show on a machine of two cores under emulation. */
+
+import type { Row } from './stats.ts'
+
+type Judge = (row: Row, rows: readonly Row[]) => Row['goal']
+
+const atMost =
+  (limit: number): Judge =>
+  ({ p50, unit }) => ({ text: `<= ${limit} ${unit}`, met: p50 <= limit })
+
+const timesFloor =
+  (limit: number): Judge =>
+  ({ ratio }) =>
+    ratio === undefined ? undefined : { text: `<= ${limit}x floor`, met: ratio <= limit }
+
+/** Faster than each peer that ran; no goal where none did. */
+const fasterThanPeers =
+  (what: 'checkpoint' | 'restore'): Judge =>
+  ({ p50 }, rows) => {
+    const peers = rows.filter(({ name, n }) => n > 0 && name.startsWith('peer.') && name.endsWith(what))
+    if (peers.length === 0) return undefined
+    const limit = Math.min(...peers.map((peer) => peer.p50))
+    return { text: `< ${limit} ms (peers)`, met: p50 < limit }
+  }
+
+const goals: Readonly<Record<string, Judge>> = {
+  'create.template': timesFloor(1.25),
+  'create.pool': atMost(35),
+  'create.edge': atMost(60),
+  'fork.pause.64MiB': atMost(60),
+  'hibernate.64MiB': fasterThanPeers('checkpoint'),
+  'snapshot.64MiB': fasterThanPeers('checkpoint'),
+  'resume.64MiB': fasterThanPeers('restore'),
+  'restore.64MiB': fasterThanPeers('restore'),
+}
+
+/** The rows with their goals, judged by all rows of the run. */
+export function judged(rows: readonly Row[]): Row[] {
+  return rows.map((row) => {
+    const goal = row.n > 0 ? goals[row.name]?.(row, rows) : undefined
+    return goal === undefined ? row : { ...row, goal }
+  })
+}
