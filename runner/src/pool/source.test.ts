@@ -73,7 +73,7 @@ it('makes the first machine of a template and the next ones from the pool, which
   })
   const first = await filled()
   expect(first.from).toBe('template')
-  expect(commands).toHaveLength(2)
+  expect(commands).toHaveLength(2 * 4)
   expect(source.ready(templates.keyOf(needs))).toBe(2)
   expect([...driver.machines.values()].filter(({ paused }) => paused)).toHaveLength(2)
   const second = await source.take(needs, never)

@@ -41,6 +41,8 @@ export interface Taken {
 export const refillAfterMs = 300
 /** After one that failed. */
 export const refillAgainMs = 10_000
+/** Measured: the fourth is no slower than the tenth. */
+const warmRounds = 4
 export const hotMs = 10 * 60_000
 
 interface Shelf {
@@ -232,7 +234,7 @@ export class MachineSource {
   async #shelve(shelf: Shelf, machine: PoolMachine, signal: AbortSignal): Promise<void> {
     try {
       using limit = deadline(primeLimitMs, 'make a machine ready', signal)
-      await prime(machine.booted, this.#options.clock, limit)
+      await prime(machine.booted, { clock: this.#options.clock, rounds: warmRounds, signal: limit })
       await machine.booted.pause()
       signal.throwIfAborted()
       if (this.#shelves.get(shelfName(shelf.key, shelf.needs)) !== shelf)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -32,6 +32,22 @@ it('differs with every bit and with the length', async () => {
   bytes[chunkBytes] = 0
   await writeFile(file, bytes)
   expect(await fileDigest(file)).not.toBe(before)
+})
+
+it('is the same for a sparse file, whose holes are not read, and for one that is written out', async () => {
+  const [sparse, full] = [join(folder, 'sparse'), join(folder, 'full')]
+  const data = Buffer.alloc(3 * 4096, 7)
+  const size = 20 * chunkBytes + 5
+  for (const file of [sparse, full]) await writeFile(file, '')
+  await truncate(sparse, size)
+  await writeFile(full, Buffer.alloc(size))
+  for (const file of [sparse, full]) {
+    const handle = await open(file, 'r+')
+    await handle.write(data, 0, data.length, 3 * chunkBytes - 4096)
+    await handle.close()
+  }
+  expect((await stat(sparse)).blocks).toBeLessThan((await stat(full)).blocks / 100)
+  expect(await fileDigest(sparse)).toBe(await fileDigest(full))
 })
 
 it('knows an empty file', async () => {

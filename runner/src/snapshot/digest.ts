@@ -4,7 +4,8 @@
  */
 
 import { createHash } from 'node:crypto'
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
+import { dataExtents, holdsData } from './extents.ts'
 
 export const chunkBytes = 4 * 2 ** 20
 
@@ -30,21 +31,23 @@ export class TreeDigest {
   }
 }
 
-/** The digest of a file as it is now. */
+/** The digest of a file as it is now. Holes are not read. */
 export async function fileDigest(file: string, signal?: AbortSignal): Promise<string> {
+  const extents = await dataExtents(file, signal)
   const handle = await open(file, 'r')
   try {
+    const { size } = await handle.stat()
     const digest = new TreeDigest()
     const buffers = [Buffer.allocUnsafe(chunkBytes), Buffer.allocUnsafe(chunkBytes)] as const
     let under: Promise<void> = Promise.resolve()
-    for (let at = 0, turn = 0; ; turn ^= 1) {
+    for (let at = 0, turn = 0; at < size; at += chunkBytes, turn ^= 1) {
       signal?.throwIfAborted()
-      const buffer = buffers[turn] as Buffer
-      const read = await readWhole(handle, buffer, at)
+      const bytes = Math.min(chunkBytes, size - at)
+      const hole = bytes === chunkBytes && !holdsData(extents, at, at + bytes)
+      const chunk = hole ? zeros : (buffers[turn] as Buffer).subarray(0, bytes)
+      if (!hole) await readWhole(handle, chunk, at)
       await under
-      if (read > 0) under = digest.add(buffer.subarray(0, read))
-      at += read
-      if (read < chunkBytes) break
+      under = digest.add(chunk)
     }
     await under
     return await digest.end()
@@ -53,14 +56,12 @@ export async function fileDigest(file: string, signal?: AbortSignal): Promise<st
   }
 }
 
-async function readWhole(handle: Awaited<ReturnType<typeof open>>, buffer: Buffer, position: number): Promise<number> {
-  let filled = 0
-  while (filled < buffer.length) {
+async function readWhole(handle: FileHandle, buffer: Buffer, position: number): Promise<void> {
+  for (let filled = 0; filled < buffer.length; ) {
     const { bytesRead } = await handle.read(buffer, filled, buffer.length - filled, position + filled)
-    if (bytesRead === 0) break
+    if (bytesRead === 0) throw new Error('the file became shorter')
     filled += bytesRead
   }
-  return filled
 }
 
 const zeros = Buffer.alloc(chunkBytes)
@@ -68,7 +69,7 @@ let hashOfZeros: Promise<ArrayBuffer> | undefined
 
 /** Guest memory is mostly empty, and comparing is ten times quicker than hashing. */
 function isZero(chunk: Uint8Array): boolean {
-  return chunk.length === chunkBytes && zeros.equals(chunk)
+  return chunk === zeros || (chunk.length === chunkBytes && zeros.equals(chunk))
 }
 
 function zeroChunk(): Promise<ArrayBuffer> {

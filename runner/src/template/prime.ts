@@ -1,16 +1,26 @@
-/** What is done once to a machine that is nobody's yet, so that it need not be done by those who take it. */
+/** What is done to a machine that is nobody's yet, so that it need not be done by those who take it. */
 
 import type { Clock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
 import { giveIdentity } from '../guest/agent.ts'
 import type { BootedVm } from '../sandbox/phases.ts'
 
-/**
- * Does what every taker does at first: an identity, which the taker's replaces, and a command of the kind that users run. In a template the guest has read
- * then what it needs for that; in a machine that stands ready emulation has translated the way there, too, and the disk has its size.
- */
-export async function prime({ channel }: BootedVm, clock: Clock, signal: AbortSignal): Promise<void> {
-  await giveIdentity(channel, { sandbox: provisionalName, env: {} }, clock, signal)
+export interface PrimeOptions {
+  readonly clock: Clock
+  /** How often. Once reads what it takes into the guest's memory; emulation has translated the whole way only after some more. */
+  readonly rounds: number
+  readonly signal: AbortSignal
+}
+
+/** Does what every taker does at first: an identity, which the taker's replaces, and a command of the kind that users run. The disk has its size then. */
+export async function prime({ channel }: BootedVm, { clock, rounds, signal }: PrimeOptions): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    await giveIdentity(channel, { sandbox: provisionalName, env: {} }, clock, signal)
+    await runNothing(channel, signal)
+  }
+}
+
+async function runNothing(channel: BootedVm['channel'], signal: AbortSignal): Promise<void> {
   const body = Buffer.from(JSON.stringify({ shell: 'true', timeout_ms: primeLimitMs }))
   const headers = { 'content-type': 'application/json' }
   const response = await channel.request({ method: 'POST', path: '/exec', headers, body, signal })

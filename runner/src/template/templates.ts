@@ -153,7 +153,7 @@ export class Templates {
     const booted = await new PreparedVm(once, spec).boot(signal)
     try {
       using limit = deadline(primeLimitMs, 'prepare the template', signal)
-      await prime(booted, context.clock, limit)
+      await prime(booted, { clock: context.clock, rounds: 1, signal: limit })
       booted.channel.close()
       await abortable(booted.channel.closed, signal)
       // Its agent begins at once in each machine that is made of it, if it has noticed that its port is closed. Nothing tells; if it has not, it takes longer.
