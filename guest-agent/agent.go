@@ -3,15 +3,14 @@ package main
 // What the agent is made of, whichever way it runs: the tunnel, the HTTP server behind it, and the table of its routes.
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"portico.dev/agent/internal/boot"
 	"portico.dev/agent/internal/files"
+	"portico.dev/agent/internal/http1"
 	"portico.dev/agent/internal/identity"
 	"portico.dev/agent/internal/process"
 	"portico.dev/agent/internal/proto"
@@ -21,7 +20,7 @@ import (
 
 const (
 	minHeldOutput   = 32 << 20
-	maxHeaders      = 64 << 10
+	maxRequest      = 64 << 10
 	defaultBudgetMs = 2000
 	maxBudgetMs     = 60_000
 )
@@ -43,7 +42,7 @@ func newAgent(machine identity.Machine, graves *reaper.Reaper, cgroup int, heldO
 	a.routes = map[string]map[string]http.HandlerFunc{
 		"/health":     {"GET": a.health},
 		"/identity":   {"POST": identity.Handler(machine, &a.gate, environment.SetSandbox)},
-		"/exec":       {"POST": runner.Exec(callerGone)},
+		"/exec":       {"POST": runner.Exec(http1.CallerGone)},
 		"/files":      {"GET": files.Read, "HEAD": files.Read, "PUT": files.Write},
 		"/files/list": {"GET": files.List},
 		"/poweroff":   {"POST": a.powerOff},
@@ -66,26 +65,18 @@ func (a *agent) bootLine() string {
 
 // serveHTTP answers requests on the streams of all sessions, for ever.
 func (a *agent) serveHTTP() {
-	server := &http.Server{
-		Handler:        http.HandlerFunc(a.dispatch),
-		MaxHeaderBytes: maxHeaders,
-		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, streamKey{}, conn)
-		},
+	for {
+		stream, err := a.tunnel.Listener.Accept()
+		if err != nil {
+			say(fmt.Sprintf("cannot go on serving: %s", err))
+			return
+		}
+		go http1.Serve(stream, a.dispatch)
 	}
-	err := server.Serve(a.tunnel.Listener)
-	say(fmt.Sprintf("cannot go on serving: %s", err))
 }
-
-type streamKey struct{}
 
 // open are the routes that need no token.
 var open = map[string]bool{"/health": true, "/identity": true}
-
-// callerGone tells when the caller of a request has left.
-func callerGone(r *http.Request) <-chan struct{} {
-	return r.Context().Value(streamKey{}).(*tunnel.Stream).Gone()
-}
 
 func (a *agent) dispatch(w http.ResponseWriter, r *http.Request) {
 	methods := a.routes[r.URL.Path]
@@ -124,7 +115,7 @@ func (a *agent) powerOff(w http.ResponseWriter, r *http.Request) {
 		BudgetMs *float64 `json:"budget_ms"`
 	}
 	if r.ContentLength != 0 {
-		if failure := proto.ReadJSON(r, maxHeaders, &wanted); failure != nil {
+		if failure := proto.ReadJSON(r, maxRequest, &wanted); failure != nil {
 			proto.AnswerFailure(w, failure)
 			return
 		}

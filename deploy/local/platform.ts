@@ -23,6 +23,8 @@ export interface PlatformOptions {
   readonly region?: string
   readonly runners?: number
   readonly accelerator?: 'auto' | 'kvm' | 'tcg'
+  /** Machines that stand ready for each template, on each runner; what the runner thinks best, unless given. */
+  readonly poolSize?: number
   /** The port on this machine through which runners reach the front door, given the front door's own: a test puts a relay in between. */
   readonly tunnelPort?: (frontDoor: number) => Promise<number>
   /** Said as each part is ready, with the milliseconds it took. */
@@ -179,6 +181,7 @@ class LocalPlatform implements Platform {
       assets: paths.assets,
       accelerator: this.#options.accelerator ?? 'auto',
       imageAliases: image_aliases,
+      ...(this.#options.poolSize === undefined ? {} : { poolSize: this.#options.poolSize }),
     }
     await writeFile(config, JSON.stringify(settings, undefined, 2), { mode: 0o600 })
     return new Child({

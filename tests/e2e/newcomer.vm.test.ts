@@ -27,8 +27,9 @@ describe('a newcomer', () => {
     const child = spawn(command, args, {
       cwd: root,
       env: { ...process.env, PORTICO_URL: url, PORTICO_API_KEY: apiKey },
+      // A shell whose standard input is a socket takes itself for a remote one.
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
-    child.stdin.end()
     const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
     return { code: code as number, stdout, stderr }
   }

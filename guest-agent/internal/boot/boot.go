@@ -78,14 +78,18 @@ func channelOf(commandLine string) string {
 }
 
 func (m *Machine) makeRoot(image, scratch string) error {
+	device, err := syscall.Open(scratch, syscall.O_RDONLY|syscall.O_CLOEXEC, 0) // its name goes with the initial root
+	if err != nil {
+		return fmt.Errorf("cannot open the scratch disk: %w", err)
+	}
 	if err := doAll(rootTrees(image, scratch)); err != nil {
 		return err
 	}
 	folder, err := os.Open(scratchPoint)
 	if err != nil {
-		return fmt.Errorf("cannot open the scratch disk: %w", err)
+		return fmt.Errorf("cannot open the scratch disk's file system: %w", err)
 	}
-	m.Disk = &Disk{folder, scratch}
+	m.Disk = &Disk{folder: folder, device: device}
 	return nil
 }
 

@@ -3,37 +3,45 @@ package boot
 import (
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
+	"sync"
 	"syscall"
 	"unsafe"
 )
 
-// Disk is the scratch disk beneath the root. After the switch of roots no path leads to it; this handle does.
+// Disk is the scratch disk beneath the root. After the switch of roots no path leads to its file system; this handle does.
 type Disk struct {
 	folder *os.File
-	device string
+	device int // the disk itself, as its driver sees it
+
+	lock sync.Mutex
+	fits uint64 // how large it was when its file system was last made as large
 }
 
-// Grow makes the file system as large as its device: the host may have enlarged that since it was made. It does nothing to one that fits.
+// Grow makes the file system as large as its device: the host may have enlarged that since it was made. One that fits is not even asked, as
+// the kernel would look at its whole device first, and say so on the console.
 func (d *Disk) Grow() error {
-	const resize = 0x40086610 // EXT4_IOC_RESIZE_FS
-	sectors, err := os.ReadFile("/sys/class/block/" + strings.TrimPrefix(d.device, "/dev/") + "/size")
-	if err != nil {
-		return err
+	const (
+		deviceSize = 0x80081272 // BLKGETSIZE64
+		resize     = 0x40086610 // EXT4_IOC_RESIZE_FS
+	)
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	var size uint64
+	if _, _, number := syscall.Syscall(syscall.SYS_IOCTL, uintptr(d.device), deviceSize, uintptr(unsafe.Pointer(&size))); number != 0 {
+		return number
 	}
-	count, err := strconv.ParseUint(strings.TrimSpace(string(sectors)), 10, 64)
-	if err != nil {
-		return err
+	if size == d.fits {
+		return nil
 	}
 	var status syscall.Statfs_t
 	if err := syscall.Fstatfs(int(d.folder.Fd()), &status); err != nil {
 		return err
 	}
-	blocks := count * 512 / uint64(status.Bsize)
+	blocks := size / uint64(status.Bsize)
 	if _, _, number := syscall.Syscall(syscall.SYS_IOCTL, d.folder.Fd(), resize, uintptr(unsafe.Pointer(&blocks))); number != 0 {
 		return number
 	}
+	d.fits = size
 	return nil
 }
 

@@ -3,8 +3,6 @@ package identity
 // The calls that change what the machine is: its clock, its name and its random pool.
 
 import (
-	"io"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -62,21 +60,28 @@ func (g Guest) SetHostname(name string) error {
 }
 
 // rewrite changes a small regular file, or makes it. Anything else that the guest has put in its place is left alone and never waited for.
+// The calls are the kernel's own: a file of package os is made known to the poller first.
 func rewrite(path string, change func(before string) string) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0o644)
+	const flags = syscall.O_RDWR | syscall.O_CREAT | syscall.O_NONBLOCK | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
+	fd, err := syscall.Open(path, flags, 0o644)
 	if err != nil {
 		return
 	}
-	defer func() { _ = file.Close() }()
-	status, err := file.Stat()
-	if err != nil || !status.Mode().IsRegular() || status.Size() > maxRewritten {
+	defer func() { _ = syscall.Close(fd) }()
+	var status syscall.Stat_t
+	if syscall.Fstat(fd, &status) != nil || status.Mode&syscall.S_IFMT != syscall.S_IFREG || status.Size > maxRewritten {
 		return
 	}
-	before, err := io.ReadAll(io.LimitReader(file, maxRewritten))
-	if after := change(string(before)); err == nil && after != string(before) {
-		if _, err = file.WriteAt([]byte(after), 0); err == nil {
-			_ = file.Truncate(int64(len(after)))
-		}
+	before := make([]byte, status.Size)
+	if n, err := syscall.Pread(fd, before, 0); err != nil || n < len(before) {
+		return
+	}
+	after := change(string(before))
+	if after == string(before) {
+		return
+	}
+	if n, _ := syscall.Pwrite(fd, []byte(after), 0); n == len(after) && n != len(before) {
+		_ = syscall.Ftruncate(fd, int64(n))
 	}
 }
 
@@ -104,11 +109,11 @@ func (Guest) AddEntropy(random []byte) (int, error) {
 		addEntropy = 0x40085203 // RNDADDENTROPY
 		reseed     = 0x5207     // RNDRESEEDCRNG
 	)
-	device, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
+	device, err := syscall.Open("/dev/urandom", syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = device.Close() }()
+	defer func() { _ = syscall.Close(device) }()
 	for rest := random; len(rest) > 0; {
 		var info struct { // struct rand_pool_info
 			bits, size int32
@@ -116,12 +121,12 @@ func (Guest) AddEntropy(random []byte) (int, error) {
 		}
 		n := copy(info.bytes[:], rest)
 		info.bits, info.size = int32(8*n), int32(n)
-		if _, _, number := syscall.Syscall(syscall.SYS_IOCTL, device.Fd(), addEntropy, uintptr(unsafe.Pointer(&info))); number != 0 {
+		if _, _, number := syscall.Syscall(syscall.SYS_IOCTL, uintptr(device), addEntropy, uintptr(unsafe.Pointer(&info))); number != 0 {
 			return 0, number
 		}
 		rest = rest[n:]
 	}
-	if _, _, number := syscall.Syscall(syscall.SYS_IOCTL, device.Fd(), reseed, 0); number != 0 {
+	if _, _, number := syscall.Syscall(syscall.SYS_IOCTL, uintptr(device), reseed, 0); number != 0 {
 		return 0, number
 	}
 	return len(random), nil

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // Hello is the first frame of each side. Fields of later generations are ignored.
@@ -26,9 +27,10 @@ type WireError struct {
 
 // AppendHello appends the HELLO frame of this agent, with the mark of the paused session that it holds, if there is one.
 func AppendHello(b []byte, window int, paused string) []byte {
-	payload := fmt.Appendf(nil, `{"generation":%d,"role":"agent","window":%d`, Generation, window)
+	payload := strconv.AppendInt([]byte(`{"generation":`), Generation, 10)
+	payload = strconv.AppendInt(append(payload, `,"role":"agent","window":`...), int64(window), 10)
 	if paused != "" {
-		payload = fmt.Appendf(payload, `,"paused":"%s"`, paused)
+		payload = append(append(append(payload, `,"paused":"`...), paused...), '"')
 	}
 	return AppendFrame(b, TypeHello, 0, append(payload, '}'))
 }

@@ -1,6 +1,6 @@
 package tunnel
 
-// The server behind net/http, under random chunking and many streams at once.
+// Requests on streams, under random chunking and many at once.
 
 import (
 	"bufio"
@@ -18,12 +18,11 @@ import (
 func TestManyRequestsAtOnceInAnyChunking(t *testing.T) {
 	s := start(t, proto.MinWindow, proto.DefaultWindow)
 	s.chunk = 3000
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.answerWith(func(w http.ResponseWriter, r *http.Request) {
 		sum := sha256.New()
 		n, _ := io.Copy(sum, r.Body)
 		_, _ = fmt.Fprintf(w, "%d %x", n, sum.Sum(nil))
-	})}
-	go func() { _ = server.Serve(s.server.Listener) }()
+	})
 
 	const calls = 100
 	bodies, answers := map[uint32][]byte{}, map[uint32]*bytes.Buffer{}
@@ -79,8 +78,7 @@ func TestManyRequestsAtOnceInAnyChunking(t *testing.T) {
 
 func BenchmarkRequests(b *testing.B) {
 	s := start(b, proto.DefaultWindow, proto.DefaultWindow)
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})}
-	go func() { _ = server.Serve(s.server.Listener) }()
+	s.answerWith(func(http.ResponseWriter, *http.Request) {})
 	id := uint32(1)
 	request := []byte("GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	b.ReportAllocs()

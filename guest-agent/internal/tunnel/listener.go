@@ -7,7 +7,7 @@ import (
 	"portico.dev/agent/internal/proto"
 )
 
-// Listener hands the streams that the peers of any session open to an http.Server. It outlives sessions.
+// Listener hands the streams that the peers of any session open to whoever answers. It outlives sessions.
 type Listener struct {
 	streams chan *Stream
 	closed  chan struct{}
@@ -20,7 +20,7 @@ func NewListener() *Listener {
 }
 
 // Accept waits for the next stream.
-func (l *Listener) Accept() (net.Conn, error) {
+func (l *Listener) Accept() (*Stream, error) {
 	select {
 	case stream := <-l.streams:
 		return stream, nil
@@ -34,9 +34,6 @@ func (l *Listener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return nil
 }
-
-// Addr names the listener.
-func (l *Listener) Addr() net.Addr { return address("portico.agent") }
 
 // offer hands over a stream, or tells that nobody takes it.
 func (l *Listener) offer(stream *Stream) bool {
@@ -52,8 +49,3 @@ func (l *Listener) offer(stream *Stream) bool {
 		return false
 	}
 }
-
-type address string
-
-func (a address) Network() string { return "tunnel" }
-func (a address) String() string  { return string(a) }

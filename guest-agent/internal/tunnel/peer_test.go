@@ -8,11 +8,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"syscall"
 	"testing"
 	"time"
 
+	"portico.dev/agent/internal/http1"
 	"portico.dev/agent/internal/proto"
 )
 
@@ -162,11 +164,24 @@ func (p *peer) ping() []proto.Frame {
 // accept waits for the server's next stream.
 func (s *subject) accept() *Stream {
 	s.t.Helper()
-	conn, err := s.server.Listener.Accept()
+	stream, err := s.server.Listener.Accept()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return conn.(*Stream)
+	return stream
+}
+
+// answerWith answers the requests on all streams from now on.
+func (s *subject) answerWith(handler http.HandlerFunc) {
+	go func() {
+		for {
+			stream, err := s.server.Listener.Accept()
+			if err != nil {
+				return
+			}
+			go http1.Serve(stream, handler)
+		}
+	}()
 }
 
 func (s *subject) endsWith() error {

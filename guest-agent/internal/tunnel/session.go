@@ -1,5 +1,5 @@
-// Package tunnel is the agent's end of docs/protocol.md on a byte stream: it accepts the peer's streams and hands them to an http.Server
-// as connections. It opens no stream of its own.
+// Package tunnel is the agent's end of docs/protocol.md on a byte stream: it accepts the peer's streams and hands them to whoever answers
+// requests. It opens no stream of its own.
 //
 // A session lives on a carrier, and on one after the other if the peer pauses it in between:
 //

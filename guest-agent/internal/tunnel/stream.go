@@ -1,6 +1,6 @@
 package tunnel
 
-// One stream as a net.Conn for an http.Server. Its reader's slowness stops its own sender through credit, and nobody else.
+// One stream as a pair of byte sequences. Its reader's slowness stops its own sender through credit, and nobody else.
 //
 // Each direction ends once: with END, or both at once with a fault (the peer's RESET, ours, or the session's end). The peer's END is no
 // fault: the answer still goes out. After Close, what the peer goes on sending is thrown away and granted again, so that it can come to
@@ -9,9 +9,7 @@ package tunnel
 import (
 	"io"
 	"net"
-	"os"
 	"sync"
-	"time"
 
 	"portico.dev/agent/internal/proto"
 )
@@ -23,18 +21,16 @@ type Stream struct {
 	gone    chan struct{}
 
 	// All below is guarded by the session's lock.
-	changed       sync.Cond
-	in            inbox
-	granted       int // what the peer may still send
-	consumed      int // what was read and not yet granted again
-	credit        int // what may still be sent
-	answered      bool
-	ended         bool
-	peerEnded     bool
-	closed        bool
-	fault         error
-	readDeadline  deadline
-	writeDeadline deadline
+	changed   sync.Cond
+	in        inbox
+	granted   int // what the peer may still send
+	consumed  int // what was read and not yet granted again
+	credit    int // what may still be sent
+	answered  bool
+	ended     bool
+	peerEnded bool
+	closed    bool
+	fault     error
 }
 
 func newStream(s *session, id uint32) *Stream {
@@ -57,8 +53,6 @@ func (t *Stream) Read(p []byte) (int, error) {
 			return 0, t.fault
 		case t.closed:
 			return 0, net.ErrClosed
-		case t.readDeadline.passed:
-			return 0, os.ErrDeadlineExceeded
 		case len(p) == 0:
 			return 0, nil
 		case t.in.len() > 0:
@@ -82,8 +76,6 @@ func (t *Stream) Write(p []byte) (written int, err error) {
 			return written, t.fault
 		case t.ended:
 			return written, net.ErrClosed
-		case t.writeDeadline.passed:
-			return written, os.ErrDeadlineExceeded
 		case t.credit == 0:
 			t.changed.Wait()
 		case t.session.out.full():
@@ -115,8 +107,6 @@ func (t *Stream) Close() error {
 		return nil
 	}
 	t.closed = true
-	t.readDeadline.stop()
-	t.writeDeadline.stop()
 	unread := t.in.len()
 	t.in.drop()
 	if err := t.endWriting(); err != nil {
@@ -184,65 +174,4 @@ func (t *Stream) leaveIfOver() {
 func (t *Stream) wake() {
 	t.changed.Broadcast()
 	t.session.out.room.Broadcast()
-}
-
-// LocalAddr names the agent.
-func (t *Stream) LocalAddr() net.Addr { return address("agent") }
-
-// RemoteAddr names the peer.
-func (t *Stream) RemoteAddr() net.Addr { return address("runner") }
-
-// SetDeadline sets both deadlines.
-func (t *Stream) SetDeadline(at time.Time) error {
-	_ = t.SetReadDeadline(at)
-	return t.SetWriteDeadline(at)
-}
-
-// SetReadDeadline makes Read fail from that time on.
-func (t *Stream) SetReadDeadline(at time.Time) error { return t.setDeadline(&t.readDeadline, at) }
-
-// SetWriteDeadline makes Write fail from that time on.
-func (t *Stream) SetWriteDeadline(at time.Time) error { return t.setDeadline(&t.writeDeadline, at) }
-
-func (t *Stream) setDeadline(d *deadline, at time.Time) error {
-	t.session.lock.Lock()
-	defer t.session.lock.Unlock()
-	if t.closed {
-		return net.ErrClosed
-	}
-	d.stop()
-	if at.IsZero() {
-		return nil
-	}
-	wait := time.Until(at)
-	if wait <= 0 {
-		d.passed = true
-		t.wake()
-		return nil
-	}
-	var timer *time.Timer
-	timer = time.AfterFunc(wait, func() {
-		t.session.lock.Lock()
-		defer t.session.lock.Unlock()
-		if d.timer == timer {
-			d.passed = true
-			t.wake()
-		}
-	})
-	d.timer = timer
-	return nil
-}
-
-// deadline is a time after which calls fail. Guarded by the session's lock.
-type deadline struct {
-	timer  *time.Timer
-	passed bool
-}
-
-func (d *deadline) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	d.passed = false
 }

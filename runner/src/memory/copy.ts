@@ -3,31 +3,42 @@
  * for what is kept. The file's digest is computed on the way.
  */
 
-import { type FileHandle, open, rm } from 'node:fs/promises'
-import { chunkBytes, TreeDigest } from '../snapshot/digest.ts'
+import { constants } from 'node:fs'
+import { type FileHandle, rm } from 'node:fs/promises'
+import { AppError } from '@portico/shared/errors'
+import { type Chunk, chunkBytes, giveChunk, takeChunk } from '../snapshot/chunk.ts'
+import { chunksOf } from '../snapshot/chunks-of.ts'
+import { openDirect } from '../snapshot/direct.ts'
+import { PartWriter } from '../snapshot/part-writer.ts'
 import type { GuestMemory } from './guest-memory.ts'
 import { type PageRun, type PageSet, pageBytes, totalPages } from './page-set.ts'
 
 /**
- * Room for a copy, made while the machine still runs: the first touch of new memory costs as much as the copy itself. It is a guess, as pages may change
+ * Room for a copy, made while the machine still runs: the first touch of new memory costs more than the copy itself. It is a guess, as pages may change
  * until the machine stands still.
  */
 export class CopyRoom {
-  readonly #chunks: Buffer[] = []
+  readonly #chunks: Chunk[] = []
 
   constructor(memory: GuestMemory) {
     const bytes = totalPages(memory.changed()) * pageBytes
-    for (let left = bytes + bytes / 16; left > 0; left -= chunkBytes) this.#chunks.push(Buffer.alloc(chunkBytes, 1))
+    for (let left = bytes + bytes / 16; left > 0; left -= chunkBytes) this.#chunks.push(takeChunk())
   }
 
-  /** Buffers for so many bytes in all. */
-  take(bytes: number): Buffer[] {
-    const taken: Buffer[] = []
+  /** Chunks for so many bytes in all; what is left over is given back. */
+  take(bytes: number): Chunk[] {
+    const taken: Chunk[] = []
     for (let left = bytes; left > 0; left -= chunkBytes) {
-      const chunk = this.#chunks.pop() ?? Buffer.allocUnsafeSlow(chunkBytes)
+      const chunk = this.#chunks.pop() ?? takeChunk()
       taken.push(left < chunkBytes ? chunk.subarray(0, left) : chunk)
     }
+    this.giveBack()
     return taken
+  }
+
+  /** Safe to repeat. */
+  giveBack(): void {
+    for (const chunk of this.#chunks.splice(0)) giveChunk(chunk)
   }
 }
 
@@ -35,13 +46,17 @@ export class CopyRoom {
 export async function copyToMemory(memory: GuestMemory, room: CopyRoom): Promise<PageSet> {
   const runs = memory.changed()
   const bytes = totalPages(runs) * pageBytes
-  const buffers = room.take(bytes)
-  await memory.read(runs, buffers)
+  const chunks = room.take(bytes)
+  await memory.read(runs, chunks)
   return {
     runs,
     bytes,
+    inMemory: true,
     async *chunks() {
-      yield* buffers
+      yield* chunks
+    },
+    release() {
+      for (const chunk of chunks.splice(0)) giveChunk(chunk)
     },
   }
 }
@@ -52,11 +67,11 @@ const ahead = 4
 /** The file is new, and gone again if this rejects. While one chunk is written and hashed the next is read. */
 export async function copyToFile(memory: GuestMemory, file: string, signal: AbortSignal): Promise<PageSet> {
   const runs = memory.changed()
-  const bytes = totalPages(runs) * pageBytes
-  const handle = await open(file, 'wx', 0o600)
+  const handle = await openDirect(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600)
   try {
-    const sha256 = await copyChunks(memory, runs, handle, signal)
-    return { runs, bytes, file: { file, bytes, sha256 }, chunks: () => chunksOf(file, bytes) }
+    const { bytes, sha256 } = await copyChunks(memory, runs, handle, signal)
+    const chunks = () => chunksOf(file, { bytes, onShort: tooShort })
+    return { runs, bytes, file: { file, bytes, sha256 }, chunks, release: () => undefined }
   } catch (error) {
     await rm(file, { force: true })
     throw error
@@ -65,63 +80,27 @@ export async function copyToFile(memory: GuestMemory, file: string, signal: Abor
   }
 }
 
-async function copyChunks(
-  memory: GuestMemory,
-  runs: readonly PageRun[],
-  handle: FileHandle,
-  signal: AbortSignal,
-): Promise<string> {
+async function copyChunks(memory: GuestMemory, runs: readonly PageRun[], handle: FileHandle, signal: AbortSignal) {
   const bytes = totalPages(runs) * pageBytes
-  const digest = new TreeDigest()
   const pieces = memory.pieces(runs)
-  const buffers = Array.from({ length: ahead }, () => Buffer.allocUnsafeSlow(Math.min(bytes, chunkBytes)))
-  const busy: Promise<unknown>[] = buffers.map(() => Promise.resolve())
+  const chunks = Array.from({ length: ahead }, takeChunk)
+  const busy: Promise<void>[] = chunks.map(() => Promise.resolve())
+  const writer = new PartWriter(handle)
   try {
     for (let at = 0, turn = 0; at < bytes; at += chunkBytes, turn = (turn + 1) % ahead) {
       signal.throwIfAborted()
       await busy[turn]
-      const chunk = (buffers[turn] as Buffer).subarray(0, Math.min(chunkBytes, bytes - at))
+      const chunk = (chunks[turn] as Chunk).subarray(0, Math.min(chunkBytes, bytes - at))
       await memory.readNext(pieces, chunk)
-      busy[turn] = Promise.all([writeAll(handle, chunk, at), digest.add(chunk)])
-      busy[turn]?.catch(() => undefined)
+      busy[turn] = writer.add(chunk)
     }
+    return await writer.end()
   } finally {
-    await Promise.allSettled(busy)
-  }
-  await Promise.all(busy)
-  return await digest.end()
-}
-
-async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < chunk.length; )
-    done += (await handle.write(chunk, done, chunk.length - done, position + done)).bytesWritten
-}
-
-/** The content of a file of `bytes` bytes in chunks, each with memory of its own; the next one is read while the last is used. */
-export async function* chunksOf(file: string, bytes: number): AsyncGenerator<Uint8Array> {
-  const handle = await open(file, 'r')
-  let next: Promise<Uint8Array> | undefined
-  try {
-    next = bytes > 0 ? readChunk(handle, 0, bytes) : undefined
-    for (let at = 0; next; ) {
-      const chunk = await next
-      at += chunk.length
-      next = at < bytes ? readChunk(handle, at, bytes) : undefined
-      next?.catch(() => undefined)
-      yield chunk
-    }
-  } finally {
-    await next?.catch(() => undefined)
-    await handle.close()
+    await writer.settle()
+    for (const chunk of chunks) giveChunk(chunk)
   }
 }
 
-async function readChunk(handle: FileHandle, at: number, bytes: number): Promise<Uint8Array> {
-  const chunk = Buffer.allocUnsafeSlow(Math.min(chunkBytes, bytes - at))
-  for (let filled = 0; filled < chunk.length; ) {
-    const { bytesRead } = await handle.read(chunk, filled, chunk.length - filled, at + filled)
-    if (bytesRead === 0) throw Object.assign(new Error('the file is too short'), { code: 'ESHORT' })
-    filled += bytesRead
-  }
-  return chunk
+function tooShort(): never {
+  throw new AppError('snapshot_damaged', 'cannot restore: the saved pages are incomplete')
 }

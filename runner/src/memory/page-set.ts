@@ -23,6 +23,10 @@ export interface PageSet {
    * A chunk's memory is the reader's until it asks for the next one.
    */
   chunks(): AsyncIterable<Uint8Array>
+  /** Whether the content is in this process: its chunks stay as they are until `release`, and each begins at a page. */
+  readonly inMemory?: boolean
+  /** Gives content in this process back; `chunks` must not be asked for any more. */
+  release(): void
 }
 
 /** No pages at all. */
@@ -32,8 +36,41 @@ export const noPages: PageSet = {
   async *chunks() {
     // Nothing.
   },
+  release() {
+    // Nothing.
+  },
 }
 
 export function totalPages(runs: readonly PageRun[]): number {
   return runs.reduce((sum, { count }) => sum + count, 0)
+}
+
+/** Pages whose content is being read before anybody has asked for it. */
+export interface EarlyPages extends PageSet {
+  /** Ends the reading. Safe at any time, and to repeat. */
+  end(): Promise<void>
+}
+
+/** Begins to read at once; the content can be taken once. */
+export function readEarly(pages: PageSet): EarlyPages {
+  const chunks = pages.chunks()[Symbol.asyncIterator]()
+  const first = chunks.next()
+  first.catch(() => undefined)
+  const end = async () => {
+    await first.catch(() => undefined)
+    await chunks.return?.()
+  }
+  return {
+    runs: pages.runs,
+    bytes: pages.bytes,
+    async *chunks() {
+      try {
+        for (let next = await first; !next.done; next = await chunks.next()) yield next.value
+      } finally {
+        await end()
+      }
+    },
+    release: () => undefined,
+    end,
+  }
 }

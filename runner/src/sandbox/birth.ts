@@ -26,8 +26,13 @@ export interface SandboxContext extends PhaseContext {
 /** Where a new sandbox's machine comes from. */
 export type Origin =
   | { readonly kind: 'new' }
-  /** A state that somebody else holds until this settles; nobody may use the machine before `verified`. */
-  | { readonly kind: 'state'; readonly state: MachineState; readonly verified: Promise<void>; readonly gate: BootGate }
+  /** A state that somebody else holds until this settles; nobody may use the machine before `verify` resolves. */
+  | {
+      readonly kind: 'state'
+      readonly state: MachineState
+      readonly verify: () => Promise<void>
+      readonly gate: BootGate
+    }
   /** A machine that has run all the time. */
   | { readonly kind: 'found'; readonly vm: Vm; readonly place: Reservation }
 
@@ -82,7 +87,7 @@ async function taken(context: SandboxContext, wanted: Wanted, signal: AbortSigna
 
 async function restored(
   context: SandboxContext,
-  { state, verified }: { readonly state: MachineState; readonly verified: Promise<void> },
+  { state, verify }: { readonly state: MachineState; readonly verify: () => Promise<void> },
   wanted: Wanted,
   signal: AbortSignal,
 ): Promise<Settled> {
@@ -93,7 +98,7 @@ async function restored(
     const booted = await new PreparedVm(context, spec).restore(state, { again: 'now' }, signal)
     const ready = await booted.identify({ sandbox, env }, signal)
     try {
-      await abortable(verified, signal)
+      await abortable(verify(), signal)
       return { ready, place }
     } catch (error) {
       await ready.unwind(AppError.from(error))

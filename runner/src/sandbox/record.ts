@@ -13,6 +13,7 @@ import { sandboxSpec } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import { usage } from '@portico/shared/usage'
 import { z } from 'zod'
+import { orDiskFull } from '../disk/full.ts'
 import type { SandboxPaths } from '../paths.ts'
 import { removeSaved } from '../snapshot/folders.ts'
 
@@ -54,18 +55,27 @@ export type FoundRecord =
 export async function writeRecord(file: string, record: SandboxRecord, durable: boolean): Promise<void> {
   const folder = dirname(file)
   const temporary = `${file}.new`
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const handle = await open(temporary, 'w', 0o600)
   try {
-    await handle.writeFile(`${JSON.stringify(record)}\n`)
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await writeWhole(temporary, `${JSON.stringify(record)}\n`, durable)
+    await rename(temporary, file)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw orDiskFull(error, 'keep a record of the sandbox')
+  }
+  if (!durable) return
+  await syncFolder(folder)
+  await syncFolder(dirname(folder))
+}
+
+async function writeWhole(file: string, text: string, durable: boolean): Promise<void> {
+  const handle = await open(file, 'w', 0o600)
+  try {
+    await handle.writeFile(text)
     if (durable) await handle.sync()
   } finally {
     await handle.close()
   }
-  await rename(temporary, file)
-  if (!durable) return
-  await syncFolder(folder)
-  await syncFolder(dirname(folder))
 }
 
 /** All records of a state folder. A folder without a record is left of a creation that was not finished: it is removed. */

@@ -82,10 +82,10 @@ export class Registry {
   async restore(id: string, generation: number, snapshot: string, spec: SandboxSpec): Promise<Created> {
     const known = this.#sandboxes.get(id)
     if (known?.generation === generation) return await known.created
-    return await this.#options.snapshots.use(snapshot, async ({ state, env, verified }) => {
+    return await this.#options.snapshots.use(snapshot, async ({ state, env, verify }) => {
       mustFit(spec, state.shape)
       const whole = { ...spec, env: { ...env, ...spec.env } }
-      const origin: Origin = { kind: 'state', state, verified, gate: this.#gate }
+      const origin: Origin = { kind: 'state', state, verify, gate: this.#gate }
       const start = () => this.#start(id, generation, whole, state.shape.image.name, origin).created
       return await this.#only(id, generation, start)
     })
@@ -200,7 +200,7 @@ export class Registry {
     const { state, pauseMs } = await parent.copy('fork')
     try {
       const spec = parent.spec
-      const origin: Origin = { kind: 'state', state, verified: Promise.resolve(), gate: this.#gate }
+      const origin: Origin = { kind: 'state', state, verify: async () => undefined, gate: this.#gate }
       const born = children.map(async (child) => {
         const start = () => this.#start(child.sandbox, child.generation, spec, resolvedImage, origin).created
         const told = await outcome(child, () => this.#only(child.sandbox, child.generation, start))

@@ -58,9 +58,9 @@ export async function fallAsleep(options: FallAsleep): Promise<void> {
 }
 
 /** After a failure of `fallAsleep`: lets the machine go on as if nothing had been. Rejects if it cannot. */
-export async function stayAwake({ context, settled }: FallAsleep): Promise<void> {
+export async function stayAwake({ context, settled, signal: caller }: FallAsleep): Promise<void> {
   const { vm, link } = settled.ready
-  using signal = deadline(context.limits.identityMs, "reach the sandbox's agent again")
+  using signal = deadline(context.limits.identityMs, "reach the sandbox's agent again", caller)
   const first = link.suspended ? await vm.connect(signal) : undefined
   await vm.resume()
   if (first) await link.resume((retry) => vm.connect(retry), first, signal)
@@ -89,12 +89,16 @@ export async function wakeUp<Kept>(options: WakeUp<Kept>): Promise<Kept> {
   try {
     const place = await source.reserve(wanted.memoryMib, signal)
     undo.add('the place', () => place.release())
-    const { state, verified } = await openState(folder, driver.versions, signal)
-    undo.add('the state', () => verified.catch(() => undefined).then(() => state.release()))
+    const { state, verify } = await openState(folder, driver.versions, signal)
+    undo.add('the state', () => state.release())
     await onStep?.('resume.opened')
-    const ready = await machineOf({ ...options, signal }, state, place.slot, undo)
+    const ready = await machineOf({ ...options, signal }, state, place.slot, undo).catch(async (error: unknown) => {
+      // A guest whose memory is damaged may not come up at all: then that is the reason.
+      if (!options.signal.aborted) await abortable(verify(), signal)
+      throw error
+    })
     await onStep?.('resume.linked')
-    await abortable(verified, signal)
+    await abortable(verify(), signal)
     await onStep?.('resume.verified')
     const kept = await keep({ ready, place })
     await state.release()

@@ -26,7 +26,7 @@ export interface OpenSnapshot {
   /** Variables that its sandbox was created with. */
   readonly env: Readonly<Record<string, string>>
   /** Nobody may use a machine that is made of the state before this resolves. */
-  readonly verified: Promise<void>
+  verify(): Promise<void>
 }
 
 /** The sandbox that a snapshot is of. */
@@ -111,8 +111,8 @@ export class Snapshots {
 
   #use<Value>(id: string, run: (snapshot: OpenSnapshot) => Promise<Value>) {
     const opened = openState(this.#options.paths.snapshot(id), this.#options.versions, never)
-    const value = opened.then(({ state, manifest, verified }) => run({ state, env: manifest.env, verified }))
-    const over = Promise.allSettled([value, opened.then(({ verified }) => verified)]).then(async () => {
+    const value = opened.then(({ state, manifest, verify }) => run({ state, env: manifest.env, verify }))
+    const over = Promise.allSettled([value]).then(async () => {
       await opened.then(({ state }) => state.release()).catch(() => undefined)
     })
     return { value, over }

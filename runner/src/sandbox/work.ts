@@ -162,7 +162,9 @@ export async function resume(
     const error = AppError.from(signal.aborted ? signal.reason : thrown, 'cannot resume the sandbox')
     const { reject } = asked.answer
     if (hopeless.has(error.code)) return { kind: 'lost', error, reject }
-    return { kind: 'kept', error, byItself: asked.byItself, reject }
+    // Only its machine ended: it sleeps on, and may be tried again.
+    const again = error.code === 'sandbox_failed' ? new AppError('boot_failed', error.message, { cause: error }) : error
+    return { kind: 'kept', error: again, byItself: asked.byItself, reject }
   }
 }
 
@@ -185,7 +187,7 @@ async function hold(
     return { ready, place, meter }
   } catch (cause) {
     meter.stop()
-    const error = new AppError('internal', 'cannot keep a record of the sandbox', { cause })
+    const error = AppError.from(cause, 'cannot keep a record of the sandbox')
     await ready.unwind(error)
     place.release()
     throw error

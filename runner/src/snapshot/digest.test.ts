@@ -3,7 +3,8 @@ import { mkdtemp, open, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { chunkBytes, fileDigest, TreeDigest } from './digest.ts'
+import { chunkBytes } from './chunk.ts'
+import { fileDigest, TreeDigest } from './digest.ts'
 
 let folder: string
 beforeAll(async () => {

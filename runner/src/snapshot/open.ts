@@ -3,12 +3,13 @@
  * are computed meanwhile, off the main thread: the machine may be started at once, but nobody may use it before `verified`.
  */
 
-import { open, readFile, stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { abortable } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
 import type { DiskLayer, MachineState, StateFile, StateVersions } from '../vm/machine-state.ts'
-import { chunkBytes, fileDigest } from './digest.ts'
+import { chunksOf } from './chunks-of.ts'
+import { fileDigest, TreeDigest } from './digest.ts'
 import { knownDigest } from './known-digests.ts'
 import { damaged, type Manifest, type Part, parseManifest, partNames } from './manifest.ts'
 import { decodeRuns } from './runs.ts'
@@ -17,8 +18,11 @@ export interface OpenedState {
   /** Its files are the folder's: it may be used for as long as the folder is there. */
   readonly state: MachineState
   readonly manifest: Manifest
-  /** Resolves when every part is what was saved; rejects with `snapshot_damaged`. */
-  readonly verified: Promise<void>
+  /**
+   * Resolves when every part is what was saved; rejects with `snapshot_damaged`. Pages are hashed while a machine is made of them, and are read for it only
+   * where none was. Repeating it costs nothing.
+   */
+  verify(): Promise<void>
 }
 
 /** Opens what `saveState` left in `folder`. Throws `snapshot_not_found`, `snapshot_damaged` or `snapshot_incompatible`. */
@@ -39,18 +43,57 @@ export async function openState(folder: string, versions: StateVersions, signal:
   await checkDigest(runs, fileDigest(runs.file))
   const pageRuns = decodeRuns(await readFile(runs.file), manifest.shape.memoryMib, pages.bytes)
   signal.throwIfAborted()
+  const proof = new PagesProof(pages, signal)
   const state: MachineState = {
     versions: manifest.versions,
     shape: manifest.shape,
     base,
     device,
-    pages: { runs: pageRuns, bytes: pages.bytes, file: pages, chunks: () => chunksOf(pages) },
+    pages: { runs: pageRuns, bytes: pages.bytes, file: pages, chunks: () => proof.chunks(), release: () => undefined },
     layers,
     release: async () => undefined,
   }
-  const verified = abortable(verify(state, manifest, signal), signal)
-  verified.catch(() => undefined)
-  return { state, manifest, verified }
+  const others = abortable(verifyOthers(state, manifest, signal), signal)
+  others.catch(() => undefined)
+  return { state, manifest, verify: async () => void (await Promise.all([others, proof.verify()])) }
+}
+
+/** Hashes pages while they are read for the first time. */
+class PagesProof {
+  readonly #pages: StateFile
+  readonly #signal: AbortSignal
+  #proof: Promise<void> | undefined
+
+  constructor(pages: StateFile, signal: AbortSignal) {
+    this.#pages = pages
+    this.#signal = signal
+  }
+
+  async *chunks(): AsyncGenerator<Uint8Array> {
+    const { file, bytes } = this.#pages
+    if (this.#proof !== undefined) {
+      yield* chunksOf(file, { bytes, onShort: endsEarly })
+      return
+    }
+    const digest = new TreeDigest()
+    const read = Promise.withResolvers<string>()
+    this.#proof = checkDigest(this.#pages, read.promise)
+    this.#proof.catch(() => undefined)
+    let whole = false
+    try {
+      yield* chunksOf(file, { bytes, onShort: endsEarly, also: (chunk) => digest.add(chunk) })
+      whole = true
+    } finally {
+      // Whoever reads only a part of it proves nothing.
+      if (whole) digest.end().then(read.resolve, read.reject)
+      else read.reject(damaged('a part of it was not read to its end'))
+    }
+  }
+
+  verify(): Promise<void> {
+    this.#proof ??= checkDigest(this.#pages, fileDigest(this.#pages.file, this.#signal))
+    return abortable(this.#proof, this.#signal)
+  }
 }
 
 async function readManifest(folder: string): Promise<string> {
@@ -81,16 +124,13 @@ async function checkSize({ file, bytes }: StateFile): Promise<void> {
   if (found.size !== bytes) throw damaged(`a part of it has ${found.size} bytes instead of ${bytes}`)
 }
 
-async function verify(state: MachineState, { kind }: Manifest, signal: AbortSignal): Promise<void> {
-  const { base, layers, device, pages } = state
-  const own = [device, ...(pages.file ? [pages.file] : [])]
+async function verifyOthers(state: MachineState, { kind }: Manifest, signal: AbortSignal): Promise<void> {
+  const { base, layers, device } = state
   // Of a template all is used at each create.
-  const shared = [base, ...layers]
+  const own = kind === 'template' ? knownDigest(device.file) : fileDigest(device.file, signal)
   await Promise.all([
-    ...own.map((part) =>
-      checkDigest(part, kind === 'template' ? knownDigest(part.file) : fileDigest(part.file, signal)),
-    ),
-    ...shared.map((part) => checkDigest(part, knownDigest(part.file))),
+    checkDigest(device, own),
+    ...[base, ...layers].map((part) => checkDigest(part, knownDigest(part.file))),
   ])
 }
 
@@ -101,22 +141,6 @@ async function checkDigest({ sha256 }: StateFile, computed: Promise<string>): Pr
   if (found !== sha256) throw damaged('a part of it does not match its checksum')
 }
 
-async function* chunksOf({ file, bytes }: StateFile): AsyncGenerator<Uint8Array> {
-  const handle = await open(file, 'r')
-  try {
-    const chunk = Buffer.allocUnsafe(Math.min(bytes, chunkBytes))
-    for (let at = 0; at < bytes; ) {
-      const wanted = Math.min(chunk.length, bytes - at)
-      let filled = 0
-      while (filled < wanted) {
-        const { bytesRead } = await handle.read(chunk, filled, wanted - filled, at + filled)
-        if (bytesRead === 0) throw damaged('a part of it ends early')
-        filled += bytesRead
-      }
-      yield chunk.subarray(0, wanted)
-      at += wanted
-    }
-  } finally {
-    await handle.close()
-  }
+function endsEarly(): never {
+  throw damaged('a part of it ends early')
 }

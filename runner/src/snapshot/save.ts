@@ -3,13 +3,16 @@
  * crash at any point leaves either a saved state or a folder without a manifest, which is none.
  */
 
-import { constants, copyFile, link, mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { copyFile, link, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { AppError } from '@portico/shared/errors'
+import { orDiskFull } from '../disk/full.ts'
 import type { MachineState, StateFile } from '../vm/machine-state.ts'
-import { TreeDigest } from './digest.ts'
+import { openDirect } from './direct.ts'
 import { knownDigest } from './known-digests.ts'
 import { formatNumber, type Manifest, type Part, partNames, type SavedKind, sealManifest } from './manifest.ts'
+import { PartWriter } from './part-writer.ts'
 import { encodeRuns } from './runs.ts'
 
 /** What a save does, in order. */
@@ -62,7 +65,7 @@ async function saveParts(state: MachineState, folder: string, step: Step): Promi
   const pagesFile = join(folder, partNames.pages)
   const pages = state.pages.file
     ? await keep(state.pages.file, pagesFile)
-    : await write(state.pages.chunks(), pagesFile)
+    : await write(state.pages.chunks(), pagesFile, state.pages.inMemory)
   if (pages.bytes !== state.pages.bytes) throw new Error('the pages are not as long as their runs say')
   await step('pages')
   const runsBytes = encodeRuns(state.pages.runs)
@@ -108,26 +111,28 @@ async function keep(part: StateFile, target: string): Promise<Part> {
 
 const cannotLink = new Set(['EXDEV', 'EMLINK', 'EPERM'])
 
-async function write(chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, file: string): Promise<Part> {
-  const digest = new TreeDigest()
-  let bytes = 0
-  const handle = await open(file, 'wx', 0o600)
-  try {
-    for await (const chunk of chunks) {
-      await Promise.all([writeAll(handle, chunk, bytes), digest.add(chunk)])
-      bytes += chunk.length
-    }
-    await handle.datasync()
-  } finally {
-    await handle.close()
-  }
-  return { bytes, sha256: await digest.end() }
-}
+/** Chunks that are written and hashed side by side. */
+const atOnce = 6
 
-async function writeAll(handle: Awaited<ReturnType<typeof open>>, chunk: Uint8Array, position: number): Promise<void> {
-  for (let at = 0; at < chunk.length; ) {
-    const { bytesWritten } = await handle.write(chunk, at, chunk.length - at, position + at)
-    at += bytesWritten
+async function write(
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  file: string,
+  inMemory = false,
+): Promise<Part> {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
+  const handle = inMemory ? await openDirect(file, flags, 0o600) : await open(file, flags, 0o600)
+  const writer = new PartWriter(handle)
+  try {
+    const under: Promise<void>[] = []
+    for await (const chunk of chunks) {
+      under.push(writer.add(chunk))
+      // Otherwise a chunk is ours only until the next one is asked for.
+      if (!inMemory || under.length >= atOnce) await under.shift()
+    }
+    return await writer.end()
+  } finally {
+    await writer.settle()
+    await handle.close()
   }
 }
 
@@ -147,10 +152,8 @@ async function allocated(folder: string, layers: number): Promise<number> {
   return stats.reduce((sum, { blocks }) => sum + blocks * 512, 0)
 }
 
-function explained(error: unknown): unknown {
-  const { code } = error as NodeJS.ErrnoException
-  if (code === 'ENOSPC' || code === 'EDQUOT')
-    return new AppError('capacity', "cannot save the sandbox: this runner's disk is full", { cause: error })
+function explained(thrown: unknown): unknown {
+  const error = orDiskFull(thrown, 'save the sandbox')
   if (error instanceof AppError) return error
   return new AppError('internal', 'cannot save the sandbox: its state could not be written', { cause: error })
 }

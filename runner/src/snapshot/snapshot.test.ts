@@ -46,7 +46,7 @@ it('saves a state that is found again after the captured one is released', async
   expect(sizeBytes).toBeGreaterThan(0)
   await state.release()
   const opened = await openSaved()
-  await opened.verified
+  await opened.verify()
   expect(opened.manifest).toMatchObject({ kind: 'hibernation', generation: 3 })
   expect(opened.state.shape).toEqual(state.shape)
   expect(opened.state.pages.runs).toEqual(state.pages.runs)
@@ -63,7 +63,7 @@ it('saves a state whose pages are in a file, and a saved state once more', async
   await saveState((await openSaved()).state, copy, { kind: 'snapshot', generation: 1 })
   await removeSaved(folder)
   const opened = await openState(copy, driver.versions, never)
-  await opened.verified
+  await opened.verify()
   expect(await restored(opened.state)).toEqual({ memory: 'what it thinks of', file: 'its file' })
 })
 
@@ -75,7 +75,7 @@ it('shares the memory that many machines map instead of copying it', async () =>
 it('refuses a folder that exists, and leaves it as it is', async () => {
   await save()
   await expect(save()).rejects.toMatchObject({ code: 'internal' })
-  await (await openSaved()).verified
+  await (await openSaved()).verify()
 })
 
 it.each(saveSteps)('leaves nothing when it fails at the step %s', async (failing) => {
@@ -97,7 +97,7 @@ it.each(saveSteps)('leaves no state or a whole one when the runner is killed at 
   await reached.promise
   const isWhole = last === 'rename' || last === 'sync'
   expect(await isSaved(folder)).toBe(isWhole)
-  if (isWhole) await (await openSaved()).verified
+  if (isWhole) await (await openSaved()).verify()
   else await expect(openSaved()).rejects.toMatchObject({ code: 'snapshot_not_found' })
   expect(await sweepSaved(join(root, 'saved'))).toEqual(isWhole ? ['one'] : [])
   expect(await readdir(join(root, 'saved'))).toEqual(isWhole ? ['one'] : [])
@@ -113,7 +113,7 @@ describe('damage', () => {
   beforeEach(save)
 
   /** The outcome of all that happens before somebody may use the machine. */
-  const proof = async () => await (await openSaved()).verified
+  const proof = async () => await (await openSaved()).verify()
 
   it.each(parts)('refuses a cut off part: %s', async (part) => {
     const file = join(folder, part)

@@ -115,8 +115,8 @@ export class Templates {
     this.#swept ??= sweepSaved(paths.templates)
     await this.#swept
     try {
-      const { state, verified } = await openState(paths.template(key), context.driver.versions, signal)
-      await verified
+      const { state, verify } = await openState(paths.template(key), context.driver.versions, signal)
+      await verify()
       return { key, state }
     } catch (error) {
       signal.throwIfAborted()
@@ -138,7 +138,8 @@ export class Templates {
       } catch (error) {
         signal.throwIfAborted()
         log.warn({ template: key, error }, 'template.failed')
-        if (tries <= 1) throw AppError.from(error, 'cannot create the sandbox: its template could not be made')
+        const noUse = error instanceof AppError && error.code === 'capacity'
+        if (tries <= 1 || noUse) throw AppError.from(error, 'cannot create the sandbox: its template could not be made')
       } finally {
         place.release()
       }
@@ -167,8 +168,8 @@ export class Templates {
     } finally {
       await booted.unwind()
     }
-    const { state, verified } = await openState(paths.template(key), context.driver.versions, signal)
-    await verified
+    const { state, verify } = await openState(paths.template(key), context.driver.versions, signal)
+    await verify()
     const took = Math.round(performance.now() - startedAt)
     context.log.info({ template: key, ...needs, took_ms: took }, 'template.built')
     return { key, state }

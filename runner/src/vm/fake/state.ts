@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { AppError } from '@portico/shared/errors'
 import { z } from 'zod'
 import { type PageSet, pageBytes } from '../../memory/page-set.ts'
-import { chunkBytes } from '../../snapshot/digest.ts'
+import { chunkBytes } from '../../snapshot/chunk.ts'
 import type { DiskLayer, MachineShape, MachineState, StateFile, StateVersions } from '../machine-state.ts'
 
 /** What of a guest goes on in another machine. */
@@ -118,5 +118,6 @@ function pageSet(bytes: Buffer, file: string | undefined): PageSet {
       if (content.length < bytes.length) throw new Error('the pages end early')
       for (let at = 0; at < content.length; at += chunkBytes) yield content.subarray(at, at + chunkBytes)
     },
+    release: () => undefined,
   }
 }

@@ -9,6 +9,7 @@
 import { randomBytes } from 'node:crypto'
 import { link, mkdir, rm } from 'node:fs/promises'
 import { base32 } from '@portico/shared/ids'
+import { orNoRoom } from '../../disk/full.ts'
 import { CopyRoom, copyToFile, copyToMemory } from '../../memory/copy.ts'
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { noPages, type PageSet } from '../../memory/page-set.ts'
@@ -36,28 +37,36 @@ export async function capture(source: CaptureSource, options: CaptureOptions): P
   const { paths, chain, qmp, versions, shape } = source
   options.signal.throwIfAborted()
   const place = source.allPaths.capture(base32(randomBytes(10)))
-  await mkdir(place.folder, { recursive: true, mode: 0o700 })
-  const release = () => rm(place.folder, { recursive: true, force: true })
+  let copied: PageSet | undefined
+  const release = async () => {
+    copied?.release()
+    await rm(place.folder, { recursive: true, force: true })
+  }
+  let room: CopyRoom | undefined
   try {
+    await mkdir(place.folder, { recursive: true, mode: 0o700 })
     await chain.prepare()
     const memory = source.ownMemory ? undefined : await GuestMemory.open(source.pid, paths.base, 'read')
     try {
-      const room = memory && options.pages === 'memory' ? new CopyRoom(memory) : undefined
+      room = memory && options.pages === 'memory' ? new CopyRoom(memory) : undefined
       const pausedAt = performance.now()
       await source.pause()
       const deviceBytes = await saveDeviceState(qmp, paths, place.device)
       const [pages] = await allOf([changedPages(memory, room, place, options), chain.freeze()])
+      copied = pages
       await link(paths.base, place.base)
       const layers = await chain.linkTo((number) => place.layer(number))
       const base = { file: place.base, bytes: shape.memoryMib * 2 ** 20 }
       const device = { file: place.device, bytes: deviceBytes }
       return { versions, shape, base, device, pages, layers, pausedAt, release }
     } finally {
+      room?.giveBack()
       memory?.close()
     }
   } catch (error) {
+    const told = await orNoRoom(error, 'save the sandbox', source.allPaths.root)
     await release()
-    throw error
+    throw told
   }
 }
 

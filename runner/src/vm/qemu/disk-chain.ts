@@ -16,7 +16,7 @@ import { diskName, jailPaths, type VmPaths } from '../../paths.ts'
 import type { DiskLayer } from '../machine-state.ts'
 import { topLayerCommand } from './args/block.ts'
 import { guestNames, nodes } from './args/command-line.ts'
-import type { Qmp } from './qmp.ts'
+import { type Qmp, QmpRefusal } from './qmp.ts'
 
 /** QEMU's name of the device behind which a scratch disk is. */
 export const scratchDevice = `${guestNames.scratch}-device`
@@ -58,6 +58,10 @@ export class DiskChain {
   #top: number
   /** A layer that was made for the next capture and not used yet. */
   #prepared = false
+  /** A layer that is frozen and not out of its machine's reach yet. */
+  #unkept: number | undefined
+  /** QEMU gave no answer to a change of the disk, and may have made it. */
+  #unsure = false
   #merging: Promise<void> | undefined
   #onJobOver: (() => void) | undefined
 
@@ -82,23 +86,64 @@ export class DiskChain {
   async prepare(): Promise<void> {
     if (this.#merging !== undefined && this.depth >= hardLimit) await this.#merging
     await this.#endMerge()
+    if (this.#unsure) await this.#lookAgain()
+    await this.#keepFrozen()
     if (this.#prepared) return
     const next = this.#top + 1
     const file = this.#options.paths.disk(next)
     await rm(file, { force: true })
     await this.#options.create(file)
-    await this.#options.qmp.execute('blockdev-add', topLayerCommand(nodes.disk(next), jailPaths.disk(next)))
+    await this.#change('blockdev-add', topLayerCommand(nodes.disk(next), jailPaths.disk(next)))
     this.#prepared = true
   }
 
   /** Puts the prepared layer on top. The machine stands still. */
   async freeze(): Promise<void> {
     const [old, next] = [this.#top, this.#top + 1]
-    await this.#options.qmp.execute('blockdev-snapshot', { node: nodes.disk(old), overlay: nodes.disk(next) })
+    await this.#change('blockdev-snapshot', { node: nodes.disk(old), overlay: nodes.disk(next) })
+    this.#frozeTop()
+    await this.#keepFrozen()
+  }
+
+  /** What is below the top is part of the disk from now on, whatever else fails. */
+  #frozeTop(): void {
+    const old = this.#top
     this.#prepared = false
-    this.#top = next
-    await keepLayer(this.#options, old)
+    this.#top = old + 1
+    this.#unkept = old
     this.#frozen.push({ node: nodes.disk(old), name: diskName(old), format: 'qcow2' })
+  }
+
+  async #keepFrozen(): Promise<void> {
+    if (this.#unkept === undefined) return
+    await keepLayer(this.#options, this.#unkept)
+    this.#unkept = undefined
+  }
+
+  /** One of QEMU's commands that change the disk. */
+  async #change(command: string, args: Readonly<Record<string, unknown>>): Promise<void> {
+    try {
+      await this.#options.qmp.execute(command, args)
+    } catch (error) {
+      // A refusal changes nothing.
+      this.#unsure ||= !(error instanceof QmpRefusal)
+      throw error
+    }
+  }
+
+  /** Finds out how a change without an answer ended: the disk is as QEMU has it. */
+  async #lookAgain(): Promise<void> {
+    const { qmp } = this.#options
+    const next = nodes.disk(this.#top + 1)
+    const [top] = await chainNodes(qmp, scratchDevice)
+    if (top === next) this.#frozeTop()
+    else {
+      this.#prepared = false
+      await qmp.execute('blockdev-del', { 'node-name': next }).catch((error: unknown) => {
+        if (!(error instanceof QmpRefusal)) throw error
+      })
+    }
+    this.#unsure = false
   }
 
   /** All layers below the top one, linked to where `place` says, bottom first. */

@@ -8,13 +8,16 @@
 
 import { randomBytes } from 'node:crypto'
 import { chmod, chown, mkdir, open, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { Cleanup, deadline } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
 import { base32 } from '@portico/shared/ids'
 import type { Assets, ImageAsset } from '../../assets.ts'
+import { diskFull, orNoRoom, roomIn } from '../../disk/full.ts'
 import type { ScratchDisks } from '../../disk/scratch.ts'
 import { jailArguments, jailProgram } from '../../jail.ts'
 import { GuestMemory } from '../../memory/guest-memory.ts'
+import { noPages, type PageSet, readEarly } from '../../memory/page-set.ts'
 import { jailPaths, type StatePaths, type VmPaths } from '../../paths.ts'
 import type { Accelerator, Vm, VmDriver, VmImage, VmSpec } from '../driver.ts'
 import type { DiskLayer, MachineShape, MachineState, StateVersions } from '../machine-state.ts'
@@ -116,6 +119,8 @@ export class QemuDriver implements VmDriver {
     callerSignal.throwIfAborted()
     const signal = deadline(startLimitMs, 'start the virtual machine', callerSignal)
     const cleanup = new Cleanup()
+    // The disk is slower than a process is started.
+    const pages = readEarly(origin.start === 'restore' ? origin.state.pages : noPages)
     let jailed: JailedProcess | undefined
     try {
       const image = this.#image(spec.image)
@@ -128,11 +133,13 @@ export class QemuDriver implements VmDriver {
       cleanup.add('the process', () => jailed?.kill())
       signal.throwIfAborted()
       await this.#writeState(spec, shape, paths, jailed)
-      return this.#keep(await this.#connect(spec, origin, shape, paths, layers, uid, jailed, cleanup, signal))
-    } catch (error) {
+      return this.#keep(await this.#connect(spec, origin, pages, shape, paths, layers, uid, jailed, cleanup, signal))
+    } catch (thrown) {
+      const error = await orNoRoom(thrown, 'start the sandbox', this.#options.paths.root)
       await cleanup.run()
       throw explain(error, signal, jailed)
     } finally {
+      await pages.end()
       signal[Symbol.dispose]()
     }
   }
@@ -239,6 +246,7 @@ export class QemuDriver implements VmDriver {
   async #connect(
     spec: VmSpec,
     origin: Origin,
+    pages: PageSet,
     shape: MachineShape,
     paths: VmPaths,
     below: readonly Layer[],
@@ -268,7 +276,7 @@ export class QemuDriver implements VmDriver {
     void qmp.closed.then((error) => error && jailed.kill().catch(() => undefined))
     const console = new Console(await connectWhenReady(paths.console, signal))
     cleanup.add('the console', () => console.close())
-    if (origin.start === 'restore') await this.#load(spec, origin.state, paths, qmp, load, jailed, signal)
+    if (origin.start === 'restore') await this.#load(spec, origin.state, pages, paths, qmp, load, jailed, signal)
     signal.throwIfAborted()
     const create = (file: string) => this.#options.disks.create(spec.diskMib, file, uid)
     const chain = new DiskChain({ qmp, paths, uid, below, top: 0, create })
@@ -280,16 +288,17 @@ export class QemuDriver implements VmDriver {
   async #load(
     spec: VmSpec,
     state: MachineState,
+    pages: PageSet,
     paths: VmPaths,
     qmp: Qmp,
     load: StateLoad,
     jailed: JailedProcess,
     signal: AbortSignal,
   ): Promise<void> {
-    if (state.pages.runs.length > 0) {
+    if (pages.runs.length > 0) {
       const memory = await GuestMemory.open(jailed.identity.pid, paths.base, 'write')
       try {
-        await memory.write(state.pages, signal)
+        await memory.write(pages, signal)
       } finally {
         memory.close()
       }
@@ -302,8 +311,9 @@ export class QemuDriver implements VmDriver {
   }
 }
 
-/** A memory file of its own: nothing in it takes room until it is written. */
+/** A memory file of its own. Nothing in it takes room until it is written, but a machine that finds none left then ends without a word. */
 async function makeMemory(file: string, sizeMib: number, uid: number | undefined): Promise<void> {
+  if ((await roomIn(dirname(file))) < sizeMib * 2 ** 20) throw diskFull('start the sandbox')
   const handle = await open(file, 'wx', 0o600)
   try {
     await handle.truncate(sizeMib * 2 ** 20)
@@ -333,4 +343,4 @@ function explain(error: unknown, signal: AbortSignal, jailed: JailedProcess | un
   return new AppError('boot_failed', message, { cause: jailed?.errorText || error })
 }
 
-const told = new Set(['image_unknown', 'snapshot_damaged'])
+const told = new Set(['image_unknown', 'snapshot_damaged', 'capacity'])

@@ -40,6 +40,8 @@ export interface Controls {
   readonly running: boolean
 }
 
+const writeAgainMs = 500
+
 export class QemuMachine implements Vm {
   readonly id: string
   readonly spec: VmSpec
@@ -51,6 +53,7 @@ export class QemuMachine implements Vm {
   #running = false
   #stopping = false
   #gone = false
+  #writingAgain: NodeJS.Timeout | undefined
   /** Why the guest's processors stopped for good, as QEMU told it. */
   #shutdown: string | undefined
 
@@ -72,14 +75,17 @@ export class QemuMachine implements Vm {
 
   onEvent(event: QmpEvent): void {
     if (event.name === 'SHUTDOWN') this.#shutdown = String(event.data.reason ?? 'unknown')
+    if (event.name === 'BLOCK_IO_ERROR' && event.data.action === 'stop') this.#writeAgain()
     if (event.name === 'JOB_STATUS_CHANGE' && event.data.status === 'null')
       this.#controls?.chain.onJobOver(event.data.id)
   }
 
   async pause(): Promise<void> {
     if (!this.#running) return
-    await this.#reach().qmp.execute('stop')
+    const { qmp } = this.#reach()
+    // A command that gets no answer may still be carried out: from here on only `cont` makes sure that it runs.
     this.#running = false
+    await qmp.execute('stop')
   }
 
   async resume(): Promise<void> {
@@ -122,6 +128,7 @@ export class QemuMachine implements Vm {
 
   stop(): Promise<void> {
     this.#stopping = true
+    this.#link?.destroy()
     return this.#options.cleanup.run()
   }
 
@@ -131,6 +138,14 @@ export class QemuMachine implements Vm {
     this.#controls?.qmp.close()
     this.#controls?.console.close()
     this.#link?.destroy()
+  }
+
+  /** Its guest stands still in the middle of a write, as the runner's disk is full. When it goes on it tries again. */
+  #writeAgain(): void {
+    this.#writingAgain ??= setTimeout(() => {
+      this.#writingAgain = undefined
+      if (this.#running && !this.#gone && !this.#stopping) this.#controls?.qmp.execute('cont').catch(() => undefined)
+    }, writeAgainMs).unref()
   }
 
   /** What QEMU printed on standard error: for the log only. */

@@ -65,9 +65,9 @@ export class Qmp {
       this.#settleClosed = resolve
     })
     socket.on('data', (bytes: Uint8Array) => this.#receive(bytes))
-    socket.on('error', (cause) => this.#end(broken('its control socket failed', cause)))
-    socket.on('close', () => this.#end(broken('its control socket closed')))
-    socket.on('end', () => this.#end(broken('its control socket closed')))
+    socket.on('error', (cause) => this.#end(gone(cause)))
+    socket.on('close', () => this.#end(gone()))
+    socket.on('end', () => this.#end(gone()))
   }
 
   /** Takes the socket over, waits for QEMU's greeting and enters command mode. */
@@ -169,6 +169,10 @@ export class Qmp {
     this.#waiting.clear()
     this.#settleClosed(error)
   }
+}
+
+function gone(cause?: unknown): AppError {
+  return new AppError('sandbox_failed', 'cannot control the virtual machine: its control socket closed', { cause })
 }
 
 function refusal(command: string, { class: kind, desc }: Record<string, unknown>): QmpRefusal {

@@ -43,6 +43,8 @@ export async function connectSocket(path: string): Promise<Socket> {
       socket.once('error', reject)
       socket.once('connect', () => {
         socket.off('error', reject)
+        // Whoever has it sees its end; nobody may have it yet when its machine dies.
+        socket.on('error', () => undefined)
         resolve(socket)
       })
     })
