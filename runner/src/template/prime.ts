@@ -12,16 +12,17 @@ export interface PrimeOptions {
   readonly signal: AbortSignal
 }
 
-/** Does what every taker does at first: an identity, which the taker's replaces, and a command of the kind that users run. The disk has its size then. */
+/** Does what every taker does at first: an identity, which the taker's replaces, and a command of the kind that users run, which is a shell that starts a program. The disk has its size then. */
 export async function prime({ channel }: BootedVm, { clock, rounds, signal }: PrimeOptions): Promise<void> {
   for (let round = 0; round < rounds; round++) {
-    await giveIdentity(channel, { sandbox: provisionalName, env: {} }, clock, signal)
+    // A name of its own each time: the guest does less for one that it has already.
+    await giveIdentity(channel, { sandbox: `${provisionalName}-${round}`, env: {} }, clock, signal)
     await runNothing(channel, signal)
   }
 }
 
 async function runNothing(channel: BootedVm['channel'], signal: AbortSignal): Promise<void> {
-  const body = Buffer.from(JSON.stringify({ shell: 'true', timeout_ms: primeLimitMs }))
+  const body = Buffer.from(JSON.stringify({ shell: '/bin/true; true', timeout_ms: primeLimitMs }))
   const headers = { 'content-type': 'application/json' }
   const response = await channel.request({ method: 'POST', path: '/exec', headers, body, signal })
   let bytes = 0
