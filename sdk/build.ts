@@ -1,36 +1,45 @@
 /**
- * `npm run build`: what users of the package import. `dist/index.js` is one ES module for Node 20, Deno, Workers and browsers, with the shared contract
- * inside and zod (half a megabyte, and often there already) outside; `dist/*.d.ts` are its types, which name nothing that users do not have.
+ * `npm run build`: what users of the package import. `dist/index.js` and `dist/admin.js` are ES modules for Node 20, Deno, Workers and browsers, which
+ * share `dist/common-*.js` (so an error of the one is an instance of the other's class), with the shared contract inside and zod (half a megabyte, and
+ * often there already) outside; `dist/*.d.ts` are their types, which name nothing that users do not have.
  *
  *   node sdk/build.ts [FOLDER]    FOLDER is sdk/dist unless told
  */
 
 import { spawnSync } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join, resolve } from 'node:path'
 import { errorCodes } from '@portico/shared/errors'
 import { build } from 'esbuild'
 
 const here = import.meta.dirname
+/** What users import. */
+const entries = ['index', 'admin']
 const output = resolve(process.argv[2] ?? join(here, 'dist'))
 
 await mkdir(output, { recursive: true })
 const work = await mkdtemp(join(output, '.new-'))
 try {
-  const made = [await bundle(), ...(await declarations())]
+  const made = [...(await bundle()), ...(await declarations())]
   // Each file appears whole, so that a program that starts in the middle of a build finds the old or the new one.
   for (const file of made) await rename(file, join(output, basename(file)))
+  const names = new Set(made.map((file) => basename(file)))
+  const former = (await readdir(output)).filter((name) => name.startsWith('common-') && !names.has(name))
+  for (const name of former) await rm(join(output, name), { force: true })
 } finally {
   await rm(work, { recursive: true, force: true })
 }
 
-async function bundle(): Promise<string> {
-  const outfile = join(work, 'index.js')
-  await build({
+/** The modules; what is shared comes before those that import it. */
+async function bundle(): Promise<string[]> {
+  const { metafile } = await build({
     absWorkingDir: here,
-    entryPoints: [join(here, 'src', 'index.ts')],
-    outfile,
+    entryPoints: entries.map((name) => join(here, 'src', `${name}.ts`)),
+    outdir: work,
+    splitting: true,
+    chunkNames: 'common-[hash]',
+    metafile: true,
     bundle: true,
     format: 'esm',
     platform: 'neutral',
@@ -38,17 +47,22 @@ async function bundle(): Promise<string> {
     external: ['zod'],
     logLevel: 'error',
   })
-  return outfile
+  const files = Object.keys(metafile.outputs).map((file) => join(work, basename(file)))
+  return files.sort((one, other) => Number(isEntry(one)) - Number(isEntry(other)))
 }
 
-/** The declarations that `index.d.ts` leads to. */
+function isEntry(file: string): boolean {
+  return entries.some((name) => basename(file) === `${name}.js`)
+}
+
+/** The declarations that those of the entries lead to. */
 async function declarations(): Promise<string[]> {
   const typescript = createRequire(import.meta.url).resolve('typescript/package.json')
   const compiler = [join(dirname(typescript), 'bin', 'tsc'), '-p', join(here, 'tsconfig.build.json'), '--outDir', work]
   const { status } = spawnSync(process.execPath, compiler, { stdio: ['ignore', 2, 2] })
   if (status !== 0) throw new Error('cannot build the SDK: its types do not compile')
   const made = new Map<string, string>()
-  const waiting = ['index']
+  const waiting = [...entries]
   for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
     if (made.has(name)) continue
     const emitted = await readFile(join(work, 'sdk', 'src', `${name}.d.ts`), 'utf8')
@@ -67,5 +81,5 @@ function standalone(text: string, name: string): string {
     .replace(/import type \{ ErrorCode \} from '@portico\/shared\/errors';/, `type ErrorCode = ${codes};`)
   if (/(from |import\()'@portico\//.test(alone))
     throw new Error(`cannot build the SDK: the types of ${name} name a folder of this checkout`)
-  return name === 'index' ? `/// <reference lib="esnext.disposable" />\n${alone}` : alone
+  return entries.includes(name) ? `/// <reference lib="esnext.disposable" />\n${alone}` : alone
 }

@@ -5,5 +5,6 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   resolve: { conditions: ['portico-source'] },
   ssr: { resolve: { conditions: ['portico-source'] } },
-  test: { name: 'sdk', include: ['{src,test}/**/*.test.ts'] },
+  // Some run a compiler or a program of their own, on hosts that are busy.
+  test: { name: 'sdk', include: ['{src,test}/**/*.test.ts'], testTimeout: 30_000 },
 })

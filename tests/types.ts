@@ -6,7 +6,18 @@ import { join, resolve } from 'node:path'
 import { installClients } from './conformance/clients.ts'
 
 const root = resolve(import.meta.dirname, '..')
-const parts = ['shared', 'shared/tsconfig.tests.json', 'edge', 'runner', 'sdk', 'cli', 'deploy', 'tests']
+const parts = [
+  'shared',
+  'shared/tsconfig.tests.json',
+  'edge',
+  'runner',
+  'sdk',
+  'cli',
+  'deploy',
+  'tests',
+  'tests/scale',
+  'tests/chaos/worker',
+]
 const asked = process.argv.slice(2)
 
 // The conformance tests are checked against the clients' own declarations.

@@ -1,5 +1,8 @@
 /** Exit codes. A guest command's own code is ours; these are the others, as `env`, `timeout` and the shell have them. */
 
+/** What was checked does not hold: an audit log that was touched. */
+export const wrong = 1
+
 /** The guest command was ended by its timeout. */
 export const timedOut = 124
 

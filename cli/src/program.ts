@@ -3,19 +3,26 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
+import { addAdmin } from './commands/admin.ts'
+import { addAudit } from './commands/audit.ts'
 import { addCreate } from './commands/create.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addExec } from './commands/exec.ts'
 import { addFork } from './commands/fork.ts'
 import { addHibernate, addResume } from './commands/hibernate.ts'
+import { addHistory } from './commands/history.ts'
 import { addImages } from './commands/images.ts'
 import { addList } from './commands/list.ts'
 import { addRestore } from './commands/restore.ts'
 import { addRun } from './commands/run.ts'
+import { addRunners } from './commands/runners.ts'
+import { addSet } from './commands/set.ts'
 import { addSnapshot } from './commands/snapshot.ts'
 import { addSnapshots } from './commands/snapshots.ts'
 import { addStop } from './commands/stop.ts'
 import { addUp } from './commands/up.ts'
+import { addUsage } from './commands/usage.ts'
+import { addWebhooks } from './commands/webhooks.ts'
 import { format } from './output/failure.ts'
 import { Session } from './session.ts'
 
@@ -25,6 +32,7 @@ const commands = [
   addCreate,
   addExec,
   addList,
+  addSet,
   addStop,
   addFork,
   addSnapshot,
@@ -33,6 +41,12 @@ const commands = [
   addHibernate,
   addResume,
   addImages,
+  addUsage,
+  addHistory,
+  addAudit,
+  addWebhooks,
+  addAdmin,
+  addRunners,
   addUp,
   addDoctor,
 ]
@@ -47,7 +61,8 @@ Examples:
   portico stop $(portico list -q)
 
 The platform is what --url and --key say, or PORTICO_URL and PORTICO_API_KEY,
-or the one that \`portico up\` runs on this machine.
+or the one that \`portico up\` runs on this machine. \`admin\` and \`runners\` are the
+operator's and take PORTICO_ADMIN_KEY instead.
 `
 
 /** The program and the session that its commands work in. */
@@ -58,7 +73,7 @@ export function makeProgram(): { program: Command; session: Session } {
     .description('Run code that you did not write, each piece in a microVM of its own.')
     .version(version(), '--version', 'print the version')
     .option('--url <url>', 'the platform')
-    .option('--key <key>', 'the API key')
+    .option('--key <key>', 'the API key, or the operator’s')
     .helpOption('-h, --help', 'print help')
     .helpCommand(false)
     .addHelpText('after', examples)

@@ -2,7 +2,8 @@
 
 import { resolve } from 'node:path'
 import { Portico } from '@portico/sdk'
-import { findConnection, type Given } from './connection.ts'
+import { PorticoAdmin } from '@portico/sdk/admin'
+import { type Connection, findAdmin, findConnection, type Given } from './connection.ts'
 import { Interrupt } from './interrupt.ts'
 import { Progress } from './output/progress.ts'
 import { Terminal } from './output/terminal.ts'
@@ -32,8 +33,18 @@ export class Session {
 
   /** The client of the platform. Whoever asks for it closes it. */
   async connect(): Promise<Portico> {
-    const { local, ...connection } = await findConnection(this.#given(), process.env, checkout)
-    this.local = local
-    return new Portico(connection)
+    const { baseUrl, key } = this.#found(await findConnection(this.#given(), process.env, checkout))
+    return new Portico({ baseUrl, apiKey: key })
+  }
+
+  /** The operator's client. Whoever asks for it closes it. */
+  async connectAdmin(): Promise<PorticoAdmin> {
+    const { baseUrl, key } = this.#found(await findAdmin(this.#given(), process.env, checkout))
+    return new PorticoAdmin({ url: baseUrl, adminKey: key })
+  }
+
+  #found(connection: Connection): Connection {
+    this.local = connection.local
+    return connection
   }
 }

@@ -108,16 +108,18 @@ describe('portico list', () => {
     const { code, stdout, stderr } = await run('list')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const lines = stdout.split('\n')
-    expect(lines[0]).toBe('ID                             STATUS   IMAGE                           CPUS  MEMORY    AGE')
-    expect(lines[1]).toMatch(
-      new RegExp(`^${second}  running  registry\\.example/a/long/name:1  1     1024 MiB  \\d+s$`),
+    expect(lines[0]).toBe(
+      'ID                             NAME  STATUS   IMAGE                           CPUS  MEMORY    AGE',
     )
-    expect(lines[2]).toMatch(new RegExp(`^${first}  running  python {26}1     1024 MiB  \\d+s$`))
+    expect(lines[1]).toMatch(
+      new RegExp(`^${second}  -     running  registry\\.example/a/long/name:1  1     1024 MiB  \\d+s$`),
+    )
+    expect(lines[2]).toMatch(new RegExp(`^${first}  -     running  python {26}1     1024 MiB  \\d+s$`))
     expect(lines.slice(3)).toEqual([''])
   })
 
   it('prints the heading alone where there is nothing', async () => {
-    expect((await run('list')).stdout).toBe('ID  STATUS  IMAGE  CPUS  MEMORY  AGE\n')
+    expect((await run('list')).stdout).toBe('ID  NAME  STATUS  IMAGE  CPUS  MEMORY  AGE\n')
     expect((await run('list', '-q')).stdout).toBe('')
     expect((await run('list', '--json')).stdout).toBe('[]\n')
   })
@@ -198,7 +200,8 @@ describe('the command line', () => {
     expect(help.stdout.split('\n').every((line) => line.length <= 80)).toBe(true)
     const first = ['run', 'create', 'exec', 'list', 'stop', 'images', 'up', 'doctor']
     const saved = ['fork', 'snapshot', 'restore', 'snapshots', 'hibernate', 'resume']
-    for (const name of [...first, ...saved]) expect(help.stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
+    const account = ['set', 'usage', 'history', 'audit', 'webhooks', 'admin', 'runners']
+    for (const name of [...first, ...saved, ...account]) expect(help.stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
     expect(await run('--version')).toEqual({ code: 0, stdout: '0.1.0\n', stderr: '' })
     expect((await run('run', '--help')).stdout).toMatch(/^Usage: portico run \[options\] IMAGE -- CMD…\n/)
   })

@@ -95,3 +95,31 @@ describe('the platform', () => {
     })
   })
 })
+
+describe('the platform of the operator', () => {
+  const accounts = (env: Record<string, string>, ...args: string[]) =>
+    cli(['admin', 'accounts', '-q', ...args], { PORTICO_HOME: home, ...env })
+  const none = { code: 0, stdout: '', stderr: '' }
+
+  it('is what environment or command line say, with the admin key', async () => {
+    expect(await accounts(wire.environment)).toEqual(none)
+    expect(await accounts({ PORTICO_URL: wire.url, PORTICO_ADMIN_KEY: 'wrong' }, '--key', wire.admin.key)).toEqual(none)
+  })
+
+  it('is else the one that runs on this machine', async () => {
+    await localPlatform({ url: wire.url, apiKey: 'k', adminKey: wire.admin.key })
+    expect(await accounts({ PORTICO_API_KEY: 'k' })).toEqual(none)
+  })
+
+  it('gets no other key than the admin key', async () => {
+    const keyless = await accounts({ PORTICO_URL: wire.url, PORTICO_API_KEY: wire.apiKey })
+    expect(keyless).toEqual({
+      code: 125,
+      stdout: '',
+      stderr: `portico: cannot use ${wire.url}: no admin key is given for it\nhint: Set PORTICO_ADMIN_KEY or pass --key.\n`,
+    })
+    await localPlatform({ url: wire.url, apiKey: wire.apiKey })
+    expect(await accounts({})).toMatchObject({ code: 125, stderr: expect.stringMatching(/it holds no admin key\n/) })
+    expect(wire.requests).toEqual([])
+  })
+})

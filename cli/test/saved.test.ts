@@ -225,8 +225,8 @@ describe('portico list --wide', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const [heading, first, second] = stdout.split('\n')
     expect(heading).toMatch(/ {2}AGE +PSS +CPU +UPTIME$/)
-    expect(first).toMatch(new RegExp(`^${awake}  running .* 38 MiB  40ms  1\\.5s$`))
-    expect(second).toMatch(new RegExp(`^${asleep}  hibernated .* -       -     -$`))
+    expect(first).toMatch(new RegExp(`^${awake}  -     running .* 38 MiB  40ms  1\\.5s$`))
+    expect(second).toMatch(new RegExp(`^${asleep}  -     hibernated .* -       -     -$`))
     expect([wire.count(usageRoute(awake)), wire.count(usageRoute(asleep))]).toEqual([1, 0])
   })
 

@@ -50,6 +50,17 @@ describe('at a terminal', () => {
     expect(await readFile(file, 'utf8')).toBe(`${[...wire.sandboxes.keys()].slice(1).join('\n')}\n`)
   })
 
+  it('a drain shows how far it is', async () => {
+    const { id } = wire.admin.addRunner({ sandboxes: 2 })
+    const file = join(folder, 'drained')
+    const { code, stdout } = await atTerminal([...direct, 'runners', 'drain', id], `>${file}`).ended()
+    expect(code).toBe(0)
+    expect(stdout).toContain(`⠋ draining ${id}: 2 still run, 0 hibernated`)
+    expect(stdout).toContain(`draining ${id}: 1 still run, 1 hibernated`)
+    expect(stdout).toMatch(/✓ drained in [\d.]+m?s; 2 hibernated\r\n$/)
+    expect(await readFile(file, 'utf8')).toBe(`${id}\n`)
+  })
+
   it('an error takes the moving line away', async () => {
     const { code, stdout } = await atTerminal([...direct, 'create', 'no-such']).ended()
     expect(code).toBe(125)

@@ -1,9 +1,25 @@
-/** The calls to the admin API that a new local platform needs. */
+/** The calls to the admin API that a local platform needs, and those that its tests make. */
 
+/** A runner as the front door sees it. */
 export interface RunnerSeen {
   readonly id: string
+  readonly region: string
   readonly connected: boolean
+  readonly free_slots: number | null
+  readonly free_mem_mib: number | null
+  readonly sandboxes: number
+  readonly drain: { readonly running: number; readonly hibernated: number; readonly done: boolean } | null
 }
+
+/** What an account has at once. */
+export interface InUseSeen {
+  readonly sandboxes: number
+  readonly vcpus: number
+  readonly mem_mib: number
+  readonly snapshots: number
+}
+
+const limitMs = 10_000
 
 export class Admin {
   readonly #url: string
@@ -34,14 +50,32 @@ export class Admin {
     return runners
   }
 
-  async #call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
-    const response = await fetch(this.#url + path, {
+  async inUse(account: string): Promise<InUseSeen> {
+    const { in_use } = await this.#call<{ in_use: InUseSeen }>('GET', `/admin/accounts/${account}`)
+    return in_use
+  }
+
+  async drain(runner: string, mode: 'wait' | 'hibernate'): Promise<RunnerSeen> {
+    return await this.#call('POST', `/admin/runners/${runner}/drain`, { mode })
+  }
+
+  async undrain(runner: string): Promise<RunnerSeen> {
+    return await this.#call('POST', `/admin/runners/${runner}/undrain`)
+  }
+
+  /** Any other call, as it is answered. */
+  fetch(method: string, path: string, body?: unknown): Promise<Response> {
+    return fetch(this.#url + path, {
       method,
       headers: { authorization: `Bearer ${this.#key}`, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(limitMs),
     })
-    if (!response.ok) throw new Error(`cannot set up the platform: ${method} ${path}: ${await response.text()}`)
+  }
+
+  async #call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+    const response = await this.fetch(method, path, body)
+    if (!response.ok) throw new Error(`cannot ask the platform: ${method} ${path}: ${await response.text()}`)
     return (await response.json()) as Answer
   }
 }

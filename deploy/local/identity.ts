@@ -39,13 +39,15 @@ export async function loadIdentity(directory: string): Promise<Identity> {
   return fresh
 }
 
-/** The identity with an account, a key of the region and so many runners; makes what is missing, and keeps each thing as soon as it is made. */
+/**
+ * The identity with an account, and for each runner of the fleet, given by their regions, a key of its region and an enrolment; makes what is missing, and
+ * keeps each thing as soon as it is made.
+ */
 export async function complete(
   directory: string,
   identity: Identity,
   admin: Admin,
-  region: string,
-  runners: number,
+  fleet: readonly string[],
 ): Promise<Identity> {
   let current = identity
   const keep = async (change: Partial<Identity>) => {
@@ -54,18 +56,32 @@ export async function complete(
   }
   if (current.account === undefined) await keep({ account: await admin.createAccount('local') })
   const account = current.account as string
-  if (current.apiKeys[region] === undefined) {
-    await keep({ apiKeys: { ...current.apiKeys, [region]: await admin.createKey(account, region, 'local') } })
-  }
-  for (
-    let enrolled = current.runners[region] ?? [];
-    enrolled.length < runners;
-    enrolled = current.runners[region] ?? []
-  ) {
-    const next = await admin.enrolRunner(region, `local-${region}-${enrolled.length + 1}`)
-    await keep({ runners: { ...current.runners, [region]: [...enrolled, { id: next.id, token: next.token }] } })
+  for (const [region, runners] of Map.groupBy(fleet, (name) => name)) {
+    if (current.apiKeys[region] === undefined) {
+      await keep({ apiKeys: { ...current.apiKeys, [region]: await admin.createKey(account, region, 'local') } })
+    }
+    for (
+      let enrolled = current.runners[region] ?? [];
+      enrolled.length < runners.length;
+      enrolled = current.runners[region] ?? []
+    ) {
+      const next = await admin.enrolRunner(region, `local-${region}-${enrolled.length + 1}`)
+      await keep({ runners: { ...current.runners, [region]: [...enrolled, { id: next.id, token: next.token }] } })
+    }
   }
   return current
+}
+
+/** The enrolment of each runner of the fleet, in the fleet's order. */
+export function enrolmentsOf({ runners }: Identity, fleet: readonly string[]): Enrolled[] {
+  const next = new Map<string, number>()
+  return fleet.map((region) => {
+    const place = next.get(region) ?? 0
+    next.set(region, place + 1)
+    const enrolled = runners[region]?.[place]
+    if (enrolled === undefined) throw new Error(`cannot start: runner ${place + 1} of region ${region} is not enrolled`)
+    return enrolled
+  })
 }
 
 function file(directory: string): string {

@@ -15,6 +15,10 @@ export interface FrontDoorOptions {
   readonly port: number
   /** Secrets and settings, handed over by environment so that no file holds them. */
   readonly variables: Readonly<Record<string, string>>
+  /** Another entry point than the Worker's own. */
+  readonly worker?: string
+  /** What the Worker may reach, as workerd calls networks; the public internet unless told. */
+  readonly networks?: readonly string[]
   readonly log: (text: string) => void
 }
 
@@ -29,9 +33,9 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
   const storage = join(options.directory, 'objects')
   await mkdir(storage, { recursive: true })
   await chmod(options.directory, 0o700)
-  await bundle(join(options.directory, 'worker.js'))
+  await bundle(options.worker ?? paths.worker, join(options.directory, 'worker.js'))
   const config = join(options.directory, 'workerd.capnp')
-  await writeFile(config, await workerdConfig(storage, Object.keys(options.variables)))
+  await writeFile(config, await workerdConfig(storage, Object.keys(options.variables), options.networks ?? ['public']))
   const workerd = createRequire(import.meta.url)('workerd') as { default: string }
   const child = new Child({
     name: 'the front door',
@@ -45,9 +49,9 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
   return { url: `http://127.0.0.1:${port}`, port, child }
 }
 
-async function bundle(outfile: string): Promise<void> {
+async function bundle(entry: string, outfile: string): Promise<void> {
   await build({
-    entryPoints: [paths.worker],
+    entryPoints: [entry],
     outfile,
     bundle: true,
     format: 'esm',
@@ -80,7 +84,11 @@ interface Wrangler {
 }
 
 /** workerd's configuration, made from the same wrangler.toml that deploys the Worker, so that the two cannot differ. */
-async function workerdConfig(storage: string, variables: readonly string[]): Promise<string> {
+async function workerdConfig(
+  storage: string,
+  variables: readonly string[],
+  networks: readonly string[],
+): Promise<string> {
   const wrangler = parse(await readFile(paths.wranglerToml, 'utf8')) as unknown as Wrangler
   const objects = wrangler.durable_objects.bindings
   const bindings = [
@@ -97,7 +105,7 @@ const config :Workerd.Config = (
   services = [
     (name = "edge", worker = .edge),
     (name = "objects", disk = (path = ${text(storage)}, writable = true)),
-    (name = "internet", network = (allow = [])),
+    (name = "internet", network = (allow = [${networks.map(text).join(', ')}], tlsOptions = (trustBrowserCas = true))),
   ],
   sockets = [(name = "http", http = (), service = "edge")],
 );

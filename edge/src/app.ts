@@ -7,7 +7,11 @@ import { type Clock, systemClock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
 import { newRequestId } from '@portico/shared/ids'
 import { type Context, Hono } from 'hono'
+import { RequestLeases } from './account/request-lease.ts'
+import { AuditMail } from './audit/mail.ts'
 import { Gate } from './auth/gate.ts'
+import { assertScope } from './auth/scopes.ts'
+import { ShortCache } from './auth/short-cache.ts'
 import { drop } from './body.ts'
 import type { Access, Call, Principals, Services, Subject } from './call.ts'
 import { objectsOf } from './durable/objects.ts'
@@ -16,6 +20,7 @@ import { RouteCache } from './guest/route-cache.ts'
 import { logFailure, logOperation } from './log.ts'
 import { errorResponse, withRequestId } from './middleware/answer.ts'
 import { readJson } from './middleware/json-body.ts'
+import { imagesKnownMs } from './routes/images.ts'
 import type { Row } from './routes/row.ts'
 import { table } from './routes/table.ts'
 
@@ -32,7 +37,15 @@ type Handler = (visit: Visit) => Promise<Response>
 
 /** Builds the app; what it remembers between requests is measured by `clock`. */
 export function buildApp(rows: readonly Row[] = table, clock: Clock = systemClock): Hono<Bound> {
-  const services: Services = { clock, gate: new Gate(clock), routes: new RouteCache(clock) }
+  const gate = new Gate(clock)
+  const services: Services = {
+    clock,
+    gate,
+    requests: new RequestLeases(clock),
+    routes: new RouteCache(clock),
+    mail: new AuditMail(clock),
+    images: new ShortCache(clock, imagesKnownMs),
+  }
   const app = new Hono<Bound>()
   for (const row of rows) {
     const handler = answered((visit) => handle(row, visit, services), clock, row)
@@ -73,32 +86,54 @@ async function settle(handler: Handler, visit: Visit): Promise<{ response: Respo
   }
 }
 
-async function handle(row: Row, { context, requestId, subject }: Visit, services: Services): Promise<Response> {
+async function handle(row: Row, visit: Visit, services: Services): Promise<Response> {
+  const { context, requestId, subject } = visit
   const request = context.req.raw
   const { env } = context
   const objects = objectsOf(env)
-  const principal = await enter(row.access, request, env, objects, services)
-  Object.assign(subject, principal)
+  const principal = await enter(row, visit, objects, services)
   const body = row.body.kind === 'json' ? await readJson(request, row.body) : undefined
-  const url = new URL(request.url)
   const parameter = (name: string) => context.req.param(name) ?? ''
-  return row.handle({ request, env, objects, services, requestId, url, principal, parameter, subject, body })
+  return row.handle({
+    request,
+    env,
+    objects,
+    services,
+    requestId,
+    get url() {
+      return new URL(request.url)
+    },
+    principal,
+    parameter,
+    subject,
+    body,
+  })
 }
 
+/** The one way in: who it is, how many requests its account may send, and what the key's scope allows. */
 async function enter(
-  access: Access,
-  request: Request,
-  env: Env,
+  { access, needs }: Row,
+  { context, subject }: Visit,
   objects: Call['objects'],
-  { gate }: Services,
+  { gate, requests }: Services,
 ): Promise<Principals[Access]> {
+  const { env } = context
+  const request = context.req.raw
   switch (access) {
     case 'public':
       return null
-    case 'key':
-      return gate.key(request, env, objects)
-    case 'runner':
-      return gate.runner(request, env, objects)
+    case 'key': {
+      const { caller, requestsPerSecond, scope } = await gate.key(request, env, objects)
+      Object.assign(subject, caller)
+      await requests.take(objects, caller.account, requestsPerSecond)
+      assertScope(scope, needs ?? 'manage')
+      return caller
+    }
+    case 'runner': {
+      const caller = await gate.runner(request, env, objects)
+      Object.assign(subject, caller)
+      return caller
+    }
     case 'admin':
       gate.admin(request, env)
       return null

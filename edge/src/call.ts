@@ -1,7 +1,10 @@
 /** What a handler gets: the request behind its row's access rule, its body already read and checked where that is JSON. */
 
 import type { Clock } from '@portico/shared/clock'
+import type { RequestLeases } from './account/request-lease.ts'
+import type { AuditMail } from './audit/mail.ts'
 import type { Gate, RunnerCaller } from './auth/gate.ts'
+import type { ShortCache } from './auth/short-cache.ts'
 import type { Env } from './env.ts'
 import type { RouteCache } from './guest/route-cache.ts'
 import type { Caller, Objects } from './ports.ts'
@@ -10,7 +13,11 @@ import type { Caller, Objects } from './ports.ts'
 export interface Services {
   readonly clock: Clock
   readonly gate: Gate
+  readonly requests: RequestLeases
   readonly routes: RouteCache
+  readonly mail: AuditMail
+  /** What each region can boot. */
+  readonly images: ShortCache<readonly string[]>
 }
 
 export type Access = 'public' | 'key' | 'admin' | 'runner'

@@ -3,7 +3,21 @@
  * these; whoever calls one sees nothing else of it. Ids are plain strings here, as they cross objects; each object checks its own.
  */
 
-import type { RunRecord } from '@portico/shared/api'
+import type {
+  AccountLimits,
+  AccountUsage,
+  AdminKey,
+  DeliveryList,
+  History,
+  KeyScope,
+  RunList,
+  RunnerDrainMode,
+  RunnerRecord,
+  RunRecord,
+  RunStatus,
+  Webhook,
+  WebhookEvent,
+} from '@portico/shared/api'
 import type { SandboxEventMessage, SandboxSpec } from '@portico/shared/control'
 import type { WireError } from '@portico/shared/errors'
 import type { SandboxState } from '@portico/shared/lifecycle'
@@ -22,9 +36,31 @@ export interface Route extends Caller {
   readonly generation: number
 }
 
+/** What a caller calls a sandbox. */
+export interface Marks {
+  readonly name: string | null
+  readonly labels: Readonly<Record<string, string>>
+}
+
 export interface CreateInput extends Caller {
   readonly sandbox: string
   readonly spec: SandboxSpec
+  readonly marks?: Marks
+}
+
+/** What `PATCH` changes; what is not given stays. */
+export interface Patch {
+  readonly idleTimeout?: number
+  readonly name?: string | null
+  readonly labels?: Readonly<Record<string, string>>
+}
+
+/** A line of a sandbox's audit log before it has its place in the chain. */
+export interface AuditNote {
+  readonly event: string
+  /** When it happened, in milliseconds. */
+  readonly at: number
+  readonly data: Readonly<Record<string, unknown>>
 }
 
 /** A sandbox with what it used: at its end, or so far. */
@@ -40,6 +76,7 @@ export interface ChildInput extends Caller {
   readonly runner: string
   /** Without the environment: the runner has that from the parent. */
   readonly spec: Omit<SandboxSpec, 'env'>
+  readonly labels?: Readonly<Record<string, string>>
 }
 
 export interface RestoreInput extends CreateInput {
@@ -59,7 +96,7 @@ export interface SandboxPort {
   create(input: CreateInput): Promise<Outcome<RunRecord>>
   read(caller: Caller): Promise<Outcome<RunRecord>>
   route(caller: Caller): Promise<Outcome<Route>>
-  update(caller: Caller, idleTimeout: number): Promise<Outcome<RunRecord>>
+  update(caller: Caller, patch: Patch): Promise<Outcome<RunRecord>>
   destroy(caller: Caller): Promise<Outcome<Ended>>
   /** What it used so far. */
   usage(caller: Caller): Promise<Outcome<Ended>>
@@ -82,20 +119,47 @@ export interface SandboxPort {
   lost(runner: string, generation: number): Promise<Outcome<void>>
   /** Whether a runner that has this generation is to keep it. */
   claims(runner: string, generation: number): Promise<boolean>
+  /** Its runner has been away for too long; the runner's next word of the sandbox ends that. */
+  unreachable(runner: string, generation: number, since: number): Promise<Outcome<void>>
+  /** Its runner was given up: the end, as of the last moment that the runner confirmed. */
+  giveUp(runner: string, generation: number, confirmedAt: number): Promise<Outcome<void>>
+  /** The operator empties its runner: it is hibernated whoever owns it. */
+  evacuate(runner: string, generation: number): Promise<Outcome<RunRecord>>
+  /** Adds to the audit log. */
+  note(caller: Caller, notes: readonly AuditNote[]): Promise<Outcome<void>>
+  /** Lines of NDJSON from this place on, at most a page of them; of a sandbox that is over, too. */
+  audit(caller: Caller, from: number): Promise<Outcome<AuditPage>>
+  /** Its account's index has this version: tells it again if that is not the last. False if there is no such sandbox of this account. */
+  retell(account: string, version: number): Promise<Outcome<boolean>>
 }
 
-export interface Key {
-  readonly id: string
-  readonly region: string
-  readonly name: string
-  readonly created_at: string
-  readonly revoked_at: string | null
+export interface AuditPage {
+  readonly lines: readonly string[]
+  /** Where the next page begins; null after the last line. */
+  readonly next: number | null
+  /** Of the whole log as it is now: how many lines there are, and the seal of the last one. */
+  readonly entries: number
+  readonly last: string | null
 }
 
-/** What a key check needs. */
+/** What a key may do. */
+export type Scope = KeyScope
+
+/** A key without its secret, as the operator sees it. */
+export type Key = Readonly<AdminKey>
+
+/** What a token check needs. */
 export interface SecretRecord {
   readonly hash: string
   readonly revoked: boolean
+}
+
+/** What a key check needs, and what an isolate has to know of the account to serve it. */
+export interface KeyRecord extends SecretRecord {
+  readonly scope: Scope
+  /** Milliseconds; null is never. */
+  readonly expiresAt: number | null
+  readonly requestsPerSecond: number | null
 }
 
 /** A snapshot as its account holds it. The machine in `spec` is what can be restored from it. */
@@ -111,6 +175,13 @@ export interface Snapshot {
   readonly spec: Omit<SandboxSpec, 'env'>
 }
 
+/** What happened to a sandbox, for its account's webhooks. `version` is the record's; an event that was taken already is not taken twice. */
+export interface Happening {
+  readonly version: number
+  readonly event: WebhookEvent
+  readonly at: number
+}
+
 /** A sandbox as its account's index holds it. A higher version replaces a lower one. */
 export interface IndexEntry {
   readonly version: number
@@ -118,7 +189,66 @@ export interface IndexEntry {
   readonly record: RunRecord
   readonly createdAt: number
   readonly endedAt: number | null
+  /** The last figures; what ran since `runningSince` is not in them. */
   readonly usage: Usage | null
+  readonly runningSince: number | null
+  /** What happened since the index was last told. */
+  readonly happenings: readonly Happening[]
+}
+
+/** Room for sandboxes that are about to be made or woken. */
+export interface AdmitInput {
+  /** Completes "cannot …". */
+  readonly action: string
+  /** Of the same shape each. */
+  readonly sandboxes: readonly string[]
+  readonly vcpus: number
+  readonly memMib: number
+}
+
+export interface InUse {
+  readonly sandboxes: number
+  readonly vcpus: number
+  readonly mem_mib: number
+  readonly snapshots: number
+}
+
+/** A creating call with an `Idempotency-Key`. */
+export interface IdempotentInput {
+  readonly key: string
+  /** Of method, path and body: the same key with another request is refused. */
+  readonly fingerprint: string
+  /** Ids for what the call makes: those that the first call brought are used by every repetition. */
+  readonly ids: readonly string[]
+}
+
+/** `first`: go on with these ids. `again`: the first call never answered, go on with its ids. `done`: this was its answer. */
+export type Idempotent =
+  | { readonly kind: 'first' | 'again'; readonly ids: readonly string[] }
+  | { readonly kind: 'done'; readonly status: number; readonly body: string }
+
+export interface ListInput {
+  readonly region: string
+  readonly states?: readonly RunStatus[]
+  readonly name?: string
+  /** All of them must be there. */
+  readonly labels?: Readonly<Record<string, string>>
+  readonly limit?: number
+  readonly cursor?: string
+}
+
+export interface NewWebhook {
+  readonly id: string
+  readonly url: string
+  readonly events: readonly WebhookEvent[]
+  readonly secret: string
+  readonly createdAt: number
+}
+
+export interface HistoryInput {
+  readonly region: string
+  readonly limit?: number
+  readonly cursor?: string
 }
 
 export interface Account {
@@ -134,10 +264,38 @@ export interface AccountPort {
   addKey(key: Key, hash: string): Promise<Outcome<void>>
   keys(): Promise<Outcome<Key[]>>
   revokeKey(id: string, at: string): Promise<Outcome<Key>>
-  key(id: string): Promise<SecretRecord | null>
+  /** Also notes that it was used. */
+  key(id: string): Promise<KeyRecord | null>
+  limits(): Promise<Outcome<{ limits: AccountLimits; in_use: InUse }>>
+  /** What is not given stays. */
+  setLimits(patch: Partial<AccountLimits>): Promise<Outcome<AccountLimits>>
+  /** Keeps room for these sandboxes until the index knows them, or refuses with `quota_exceeded` having kept none. */
+  admit(input: AdmitInput): Promise<Outcome<void>>
+  /** Gives back what `admit` kept for sandboxes that did not come to be. */
+  dismiss(sandboxes: readonly string[]): Promise<void>
+  /** Takes up to so many requests out of the account's bucket and answers how many it got. */
+  lease(requests: number): Promise<number>
+  /** Refuses with `idempotency_mismatch` or `idempotency_pending`. */
+  beginOnce(input: IdempotentInput): Promise<Outcome<Idempotent>>
+  /** Keeps the first answer for 24 h. */
+  endOnce(key: string, status: number, body: string): Promise<void>
+  /** The call failed in a way that a repetition may mend: it is forgotten. */
+  forgetOnce(key: string): Promise<void>
+  /** Nobody knows how the call ended: the next repetition goes on with its ids at once. */
+  suspendOnce(key: string): Promise<void>
   index(entry: IndexEntry): Promise<void>
-  /** Sandboxes that are not destroyed, newest first. */
-  active(region: string): Promise<RunRecord[]>
+  /** Sandboxes that are not over, newest first. */
+  list(input: ListInput): Promise<Outcome<RunList>>
+  history(input: HistoryInput): Promise<Outcome<History>>
+  usage(): Promise<AccountUsage>
+  /** What the account's audit logs are sealed with, in hex; made when it is first asked for. */
+  auditKey(): Promise<Outcome<string>>
+  addWebhook(webhook: NewWebhook): Promise<Outcome<Webhook>>
+  webhooks(): Promise<Webhook[]>
+  webhook(id: string): Promise<Outcome<Webhook>>
+  /** What was not delivered yet is dropped. */
+  removeWebhook(id: string): Promise<Outcome<void>>
+  deliveries(webhook: string): Promise<Outcome<DeliveryList>>
   /** Notes a snapshot before its runner hears of it; until it is kept it is not shown, and what is not kept is removed from the runner later. */
   beginSnapshot(snapshot: Omit<Snapshot, 'sizeBytes'>): Promise<Outcome<void>>
   keepSnapshot(id: string, sizeBytes: number): Promise<Outcome<Snapshot>>
@@ -156,22 +314,13 @@ export interface DirectoryPort {
   list(): Promise<Account[]>
 }
 
-export interface RunnerInfo {
-  readonly id: string
-  readonly region: string
-  readonly name: string
-  readonly created_at: string
-  readonly connected: boolean
-  readonly draining: boolean
-  readonly version: string | null
-  readonly accelerator: string | null
-  readonly vcpus: number | null
-  readonly free_mem_mib: number | null
-  readonly free_slots: number | null
-  readonly images: string[]
-  readonly sandboxes: number
-  readonly seen_at: string | null
-}
+/** A runner as the operator sees it. */
+export type RunnerInfo = Readonly<RunnerRecord>
+
+export type DrainMode = RunnerDrainMode
+
+/** How far a drain by the operator is. */
+export type DrainState = NonNullable<RunnerInfo['drain']>
 
 /** What a runner says of itself. */
 export interface RunnerReport {
@@ -179,11 +328,19 @@ export interface RunnerReport {
   readonly accelerator: string
   readonly draining: boolean
   readonly vcpus: number
+  readonly total_mem_mib: number
   readonly free_mem_mib: number
+  readonly free_vcpus?: number | undefined
   readonly free_slots: number
+  readonly load: number
   readonly images: readonly string[]
-  /** Ids of the sandboxes that its free room already accounts for. */
+  readonly warm: Readonly<Record<string, number>>
+  readonly generation: number
+  readonly sockets: number
+  /** Ids of sandboxes that its free room already accounts for: all of those that room may still be promised to. */
   readonly sandboxes: readonly string[]
+  /** How many it has; as many as are named unless stated. */
+  readonly held?: number
 }
 
 export interface PlaceInput {
@@ -191,6 +348,7 @@ export interface PlaceInput {
   readonly sandbox: string
   readonly image: string
   readonly memMib: number
+  readonly vcpus: number
   /** Runners that have refused already. */
   readonly avoid: readonly string[]
 }
@@ -201,6 +359,7 @@ export interface ReserveInput {
   readonly sandboxes: readonly string[]
   /** Of each of them. */
   readonly memMib: number
+  readonly vcpus: number
 }
 
 /** One region: its runners and what is still free on them. */
@@ -208,6 +367,8 @@ export interface RegionPort {
   addRunner(id: string, region: string, name: string, hash: string, at: string): Promise<void>
   runner(id: string): Promise<SecretRecord | null>
   runners(): Promise<RunnerInfo[]>
+  /** One of them; null if it is not of this region. */
+  info(runner: string): Promise<RunnerInfo | null>
   images(): Promise<string[]>
   /** Chooses a runner and reserves room on it until the runner reports the sandbox itself, or `release`. */
   place(input: PlaceInput): Promise<Outcome<string>>
@@ -216,6 +377,16 @@ export interface RegionPort {
   release(sandbox: string): Promise<void>
   report(runner: string, tunnel: string, at: number, report: RunnerReport): Promise<void>
   disconnected(runner: string, tunnel: string): Promise<void>
+  /** The runner was not there when it was asked at this moment (of its object's clock): it is not chosen until it reports again. */
+  silent(runner: string, at: number): Promise<void>
+  /** No new sandboxes go there. */
+  drain(runner: string, mode: DrainMode): Promise<Outcome<RunnerInfo>>
+  undrain(runner: string): Promise<Outcome<RunnerInfo>>
+  /**
+   * Forgets the runner and refuses its token from now on. One that still has sandboxes is only removed as lost: they end as of the last
+   * moment that it confirmed. Answers how many they were.
+   */
+  remove(runner: string, lost: boolean): Promise<Outcome<number>>
 }
 
 /**
@@ -267,11 +438,18 @@ export interface RunnerPort {
   deleteSnapshot(id: string): Promise<CallOutcome<null>>
   /** The tunnel in force, or null when the runner is not connected. */
   tunnel(): Promise<string | null>
+  /** How many sandboxes it was given, by what their objects were last told. */
+  holds(): Promise<{ running: number; hibernated: number }>
+  /** Hibernates what runs there, some at a time, until there is nothing left to hibernate or the drain is taken back. */
+  evacuate(mode: DrainMode | null): Promise<void>
+  /** Ends the connection for good; given up as lost, its sandboxes are told, some at a time. Answers how many they are. */
+  remove(lost: boolean): Promise<number>
 }
 
 /** Finds the other objects. */
 export interface Objects {
-  sandbox(id: string): SandboxPort
+  /** `region` where the sandbox is about to be made, for its place on the map. */
+  sandbox(id: string, region?: string): SandboxPort
   account(id: string): AccountPort
   region(name: string): RegionPort
   runner(id: string): RunnerPort

@@ -22,7 +22,7 @@ interface Way {
 const ways: Way[] = table.flatMap((entry) => entry.methods.map((method) => ({ row: entry, method })))
 const named = (chosen: Way[]) => chosen.map((way) => [way.method, way.row.path, way] as const)
 const guarded = ways.filter(({ row: { access } }) => access !== 'public')
-const withSandbox = ways.filter(({ row: { access, path } }) => access === 'key' && path.includes(':id'))
+const withSandbox = ways.filter(({ row: { path } }) => path.startsWith('/v1/runs/:id'))
 
 /** A request that its row would take, but for who sends it. */
 function request({ row: { path, body }, method }: Way, id: string, more: Ask): [string, Ask] {
@@ -208,7 +208,18 @@ describe('the operator', () => {
     const listing = await ask(`/admin/accounts/${id}/keys`, { key: adminKey })
     const text = await listing.text()
     expect(JSON.parse(text)).toEqual({
-      keys: [{ id: made.id, region: 'eu', name: 'laptop', created_at: expect.any(String), revoked_at: null }],
+      keys: [
+        {
+          id: made.id,
+          region: 'eu',
+          name: 'laptop',
+          scope: 'full',
+          created_at: expect.any(String),
+          expires_at: null,
+          last_used_at: null,
+          revoked_at: null,
+        },
+      ],
     })
     expect(text).not.toContain(made.key.slice(-52))
   })

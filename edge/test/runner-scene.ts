@@ -1,9 +1,9 @@
 /** One account and one scripted runner that may come and go: what the tests of copies and of sleep start from. */
 
-import { runDurableObjectAlarm } from 'cloudflare:test'
+import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import type { RunRecord } from '@portico/shared/api'
-import { afterEach, beforeEach } from 'vitest'
+import { afterEach, beforeEach, expect } from 'vitest'
 import { answer, ask, newTenant, type Tenant } from './client.ts'
 import { type Enrolled, enrol, type Script, ScriptedRunner } from './scripted-runner.ts'
 
@@ -56,4 +56,22 @@ export class RunnerScene {
 /** Sets off the alarm of a sandbox's object. */
 export function alarmOf(sandbox: string): Promise<boolean> {
   return runDurableObjectAlarm(env.SANDBOXES.get(env.SANDBOXES.idFromName(sandbox)))
+}
+
+/** Lets a runner's object find that the runner has been away for longer than it may be. */
+export async function awayForLong(runner: string): Promise<void> {
+  const stub = env.RUNNERS.get(env.RUNNERS.idFromName(runner))
+  await expect
+    .poll(() => runInDurableObject(stub, (_object, { storage }) => storage.kv.get('away')))
+    .toBeTypeOf('number')
+  await runInDurableObject(stub, (_object, { storage }) => storage.kv.put('away', Date.now() - 31_000))
+  await alarmsOf(runner)
+}
+
+/** Sets off a runner's alarm as often as there is something left to do. */
+export async function alarmsOf(runner: string): Promise<void> {
+  const stub = env.RUNNERS.get(env.RUNNERS.idFromName(runner))
+  const due = () => runInDurableObject(stub, async (_object, { storage }) => (await storage.getAlarm()) ?? undefined)
+  do await runDurableObjectAlarm(stub)
+  while (((await due()) ?? Number.POSITIVE_INFINITY) <= Date.now())
 }

@@ -3,8 +3,11 @@
 import { runDurableObjectAlarm } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { type RunRecord, runRecord } from '@portico/shared/api'
+import { FakeClock } from '@portico/shared/clock'
 import { answer as accept, refuse } from '@portico/shared/tunnel'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { buildApp } from '../src/app.ts'
+import { table } from '../src/routes/table.ts'
 import { answer, ask, newTenant, read, refusal, type Tenant } from './client.ts'
 import { enrol, refusing, ScriptedRunner, someUsage } from './scripted-runner.ts'
 
@@ -316,13 +319,33 @@ describe('a destroy', () => {
 })
 
 describe('the images of a region', () => {
+  /** Of an isolate of its own. */
+  const images = async (app: ReturnType<typeof buildApp>, key = tenant.key): Promise<unknown> =>
+    (await app.request('http://portico.test/v1/images', { headers: { authorization: `Bearer ${key}` } }, env)).json()
+
   test('are what its connected runners offer', async () => {
     await ScriptedRunner.start()
     const other = await ScriptedRunner.start()
     await other.report({ images: ['ruby', 'python'] })
     await ScriptedRunner.start({}, 'eu')
-    expect(await answer('/v1/images', { key: tenant.key })).toEqual({ images: ['node', 'python', 'ruby'] })
+    expect(await images(buildApp())).toEqual({ images: ['node', 'python', 'ruby'] })
     other.cut()
-    await expect.poll(() => answer('/v1/images', { key: tenant.key })).toEqual({ images: ['node', 'python'] })
+    await expect.poll(() => images(buildApp())).toEqual({ images: ['node', 'python'] })
+  })
+
+  test('are asked for once in 10 s by an isolate, whichever account wants them', async () => {
+    await ScriptedRunner.start()
+    const clock = new FakeClock()
+    const app = buildApp(table, clock)
+    const usual = { images: ['node', 'python'] }
+    expect(await images(app)).toEqual(usual)
+    const other = await ScriptedRunner.start()
+    await other.report({ images: ['ruby'] })
+    await expect.poll(() => images(buildApp())).toEqual({ images: ['node', 'python', 'ruby'] })
+    await clock.advance(9_999)
+    expect(await images(app, (await newTenant()).key)).toEqual(usual)
+    expect(await images(app, (await newTenant('eu')).key)).toEqual({ images: [] })
+    await clock.advance(1)
+    expect(await images(app)).toEqual({ images: ['node', 'python', 'ruby'] })
   })
 })

@@ -6,6 +6,7 @@ import { newAccountId, newSandboxId } from '@portico/shared/ids'
 import type { Usage } from '@portico/shared/usage'
 import type {
   AccountPort,
+  AuditNote,
   CallOutcome,
   Created,
   CreateInput,
@@ -55,11 +56,15 @@ export class World {
   readonly events: string[] = []
   readonly index: IndexEntry[] = []
   readonly background: Promise<unknown>[] = []
+  /** The audit log, as far as it was ever written. */
+  readonly notes: AuditNote[] = []
   stored: SandboxRecord | undefined
   alarm: number | undefined
   /** The runners that the region gives, one after another; then it has no capacity. */
   places = ['runner-1', 'runner-2', 'runner-3']
   accountFails: Error | undefined
+  /** How the account's index takes an entry. */
+  tell: (entry: IndexEntry) => void = (entry) => void this.index.push(entry)
   create: (runner: string, generation: number) => Promise<CallOutcome<Created>> = async () => made
   destroy: (runner: string, generation: number) => Promise<CallOutcome<Usage>> = async () => ended
   update: () => Promise<CallOutcome<null>> = async () => ({ ok: true, value: null })
@@ -88,6 +93,9 @@ export class World {
       },
       objects: this.#objects(),
       clock: this.clock,
+      note: (notes) => {
+        if (this.#awake === awake) this.notes.push(...notes)
+      },
       background: (work) => this.background.push(work),
     })
     return this.life
@@ -107,8 +115,10 @@ export class World {
     const account: Partial<AccountPort> = {
       index: async (entry) => {
         if (this.accountFails !== undefined) throw this.accountFails
-        this.index.push(entry)
+        this.tell(entry)
       },
+      admit: async () => ({ ok: true, value: undefined }),
+      dismiss: async () => undefined,
     }
     const region: Partial<RegionPort> = {
       place: async ({ avoid }) => {

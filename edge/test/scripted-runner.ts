@@ -1,10 +1,11 @@
 /**
  * A runner that does what a test tells it, speaking the real protocol over a real WebSocket of the front door. Unless told otherwise it
- * behaves: it does at once what it is asked, remembers nothing, and its guests answer 404.
+ * behaves: it does at once what it is asked, remembers nothing but what it has, and its guests answer 404.
  */
 
-import { acknowledged, type EdgeCall, edgeCall, type RunnerStatus } from '@portico/shared/control'
+import { acknowledged, type EdgeCall, edgeCall, type RunnerStatus, statusCall } from '@portico/shared/control'
 import { AppError, type WireError } from '@portico/shared/errors'
+import { base32 } from '@portico/shared/ids'
 import { answer, call, closeFrame, Muxer, parseHead, refuse, type TunnelStream } from '@portico/shared/tunnel'
 import { expect } from 'vitest'
 import { answer as adminAnswer, adminKey, ask } from './client.ts'
@@ -26,6 +27,7 @@ export const someUsage = {
 export const snapshotSize = 4_321_000
 
 const encoder = new TextEncoder()
+const absent = new AppError('sandbox_not_found', 'cannot find the sandbox: it is not on this runner')
 
 /** A fork's answer in which every child came to be. */
 export function forkAnswer(children: readonly { sandbox: string }[]) {
@@ -36,6 +38,16 @@ export function forkAnswer(children: readonly { sandbox: string }[]) {
 export interface Enrolled {
   readonly id: string
   readonly token: string
+}
+
+/** Which session a socket is of, and which of its sockets; `null` dials as generation 1 did. */
+export interface Dialled {
+  readonly session: string
+  readonly socket: `${number}/${number}`
+}
+
+export function newSession(): string {
+  return base32(crypto.getRandomValues(new Uint8Array(16)))
 }
 
 export async function enrol(region = 'local'): Promise<Enrolled> {
@@ -79,19 +91,26 @@ export class ScriptedRunner {
     accelerator: 'tcg',
     draining: false,
     vcpus: 2,
+    total_mem_mib: 16_384,
+    free_vcpus: 64,
+    load: 0.2,
+    warm: {},
     free_mem_mib: 8192,
     free_slots: 8,
     images: ['node', 'python'],
     sandboxes: [],
   }
+  /** What it has: what it reported last, and what it made since. */
+  readonly #has = new Set<string>()
   readonly #script: Script
   readonly #waiting: { op: Op; resolve: (call: EdgeCall) => void }[] = []
 
-  private constructor(enrolled: Enrolled, socket: WebSocket, script: Script) {
+  private constructor(enrolled: Enrolled, socket: WebSocket, script: Script, dialled: Dialled | null) {
     this.id = enrolled.id
     this.token = enrolled.token
     this.socket = socket
     this.#script = script
+    if (dialled !== null) this.status = { ...this.status, session: dialled.session }
     socket.binaryType = 'arraybuffer'
     ScriptedRunner.#all.add(this)
     this.muxer = new Muxer({
@@ -100,7 +119,7 @@ export class ScriptedRunner {
         close: (error) => socket.close(closeFrame(error).code, closeFrame(error).reason),
       },
       opens: 'even',
-      hello: { generation: 1, role: 'runner', window: 262_144 },
+      hello: { generation: dialled === null ? 1 : 2, role: 'runner', window: 262_144 },
       disconnected: 'edge_disconnected',
       messages: true,
       onStream: (stream, head) => void this.#serve(stream, head),
@@ -112,11 +131,16 @@ export class ScriptedRunner {
   }
 
   /** Dials in and waits for the edge's HELLO. */
-  static async connect(enrolled: Enrolled, script: Script = {}): Promise<ScriptedRunner> {
-    const response = await ask('/v1/runner/tunnel', { key: enrolled.token, headers: { upgrade: 'websocket' } })
+  static async connect(
+    enrolled: Enrolled,
+    script: Script = {},
+    dialled: Dialled | null = { session: newSession(), socket: '0/1' },
+  ): Promise<ScriptedRunner> {
+    const of = dialled === null ? {} : { 'portico-session': dialled.session, 'portico-socket': dialled.socket }
+    const response = await ask('/v1/runner/tunnel', { key: enrolled.token, headers: { upgrade: 'websocket', ...of } })
     expect(response.status).toBe(101)
     const socket = response.webSocket as WebSocket
-    const runner = new ScriptedRunner(enrolled, socket, script)
+    const runner = new ScriptedRunner(enrolled, socket, script, dialled)
     socket.accept()
     await runner.muxer.ready
     return runner
@@ -132,7 +156,10 @@ export class ScriptedRunner {
   /** Reports its status and waits until the edge has taken it. */
   async report(change: Partial<RunnerStatus> = {}): Promise<void> {
     this.status = { ...this.status, ...change }
-    await this.tell(this.status)
+    this.#has.clear()
+    for (const { sandbox, generation } of this.status.sandboxes) this.#has.add(`${sandbox} ${generation}`)
+    const { head, body } = statusCall(this.status, 2)
+    await this.tell(head, body)
   }
 
   /** Cuts every runner of this test, and waits until the edge has noticed. */
@@ -147,8 +174,8 @@ export class ScriptedRunner {
   }
 
   /** Makes a call of a runner and waits for the answer. */
-  async tell(head: object): Promise<void> {
-    await call(this.muxer, head, acknowledged, { signal: AbortSignal.timeout(5000) })
+  async tell(head: object, body?: Uint8Array): Promise<void> {
+    await call(this.muxer, head, acknowledged, { signal: AbortSignal.timeout(5000), body })
   }
 
   /** The next call of this kind that comes in. */
@@ -170,18 +197,30 @@ export class ScriptedRunner {
     const asked = parseHead(head, edgeCall)
     this.calls.push(asked)
     this.streamIds.push(stream.id)
+    this.#make(asked)
     const at = this.#waiting.findIndex((one) => one.op === asked.op)
     if (at >= 0) this.#waiting.splice(at, 1)[0]?.resolve(asked)
     const scripted = this.#script[asked.op] as ((call: EdgeCall, stream: TunnelStream) => unknown) | undefined
     try {
       if (scripted !== undefined) return void (await scripted(asked, stream))
-      this.#behave(asked, stream)
+      this.behave(asked, stream)
     } catch (thrown) {
       refuse(stream, AppError.from(thrown).toWire())
     }
   }
 
-  #behave(asked: EdgeCall, stream: TunnelStream): void {
+  #make(asked: EdgeCall): void {
+    const made =
+      asked.op === 'sandbox.fork'
+        ? asked.children
+        : asked.op === 'sandbox.create' || asked.op === 'sandbox.restore'
+          ? [asked]
+          : []
+    for (const { sandbox, generation } of made) this.#has.add(`${sandbox} ${generation}`)
+  }
+
+  /** What it does unless it is told otherwise. */
+  behave(asked: EdgeCall, stream: TunnelStream): void {
     switch (asked.op) {
       case 'sandbox.create':
       case 'sandbox.restore':
@@ -200,8 +239,11 @@ export class ScriptedRunner {
       case 'snapshot.delete':
         answer(stream)
         break
-      case 'sandbox.destroy':
       case 'sandbox.stats':
+        if (!this.#has.has(`${asked.sandbox} ${asked.generation}`)) throw absent
+        answer(stream, { usage: someUsage })
+        break
+      case 'sandbox.destroy':
       case 'sandbox.hibernate':
         answer(stream, { usage: someUsage })
         break

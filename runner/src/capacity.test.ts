@@ -3,17 +3,17 @@ import { expect, it } from 'vitest'
 import { Capacity, type Reservation } from './capacity.ts'
 
 it('refuses what does not fit and takes nothing for it', () => {
-  const capacity = new Capacity({ slots: 2, memoryMib: 1000 })
-  capacity.reserve(600)
-  expect(() => capacity.reserve(401)).toThrow('it has too little free memory')
+  const capacity = new Capacity({ slots: 2, vcpus: 8, memoryMib: 1000 })
+  capacity.reserve({ memoryMib: 600, vcpus: 1 })
+  expect(() => capacity.reserve({ memoryMib: 401, vcpus: 1 })).toThrow('it has too little free memory')
   expect(capacity.freeSlots).toBe(1)
-  capacity.reserve(400)
-  expect(() => capacity.reserve(0)).toThrow('it has no free slot')
+  capacity.reserve({ memoryMib: 400, vcpus: 1 })
+  expect(() => capacity.reserve({ memoryMib: 0, vcpus: 1 })).toThrow('it has no free slot')
   expect(capacity.freeMemoryMib).toBe(0)
 })
 
 it('tells the caller to try again', () => {
-  expect(() => new Capacity({ slots: 0, memoryMib: 1 }).reserve(1)).toThrow(
+  expect(() => new Capacity({ slots: 0, vcpus: 8, memoryMib: 1 }).reserve({ memoryMib: 1, vcpus: 1 })).toThrow(
     expect.objectContaining({ code: 'capacity', retryable: true }),
   )
 })
@@ -21,7 +21,7 @@ it('tells the caller to try again', () => {
 it('gives each holder a number of its own and gets everything back', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(300))), (steps) => {
-      const capacity = new Capacity({ slots: 8, memoryMib: 1000 })
+      const capacity = new Capacity({ slots: 8, vcpus: 8, memoryMib: 1000 })
       const held: Reservation[] = []
       for (const [take, size] of steps) {
         if (!take) {
@@ -31,7 +31,7 @@ it('gives each holder a number of its own and gets everything back', () => {
           continue
         }
         try {
-          held.push(capacity.reserve(size))
+          held.push(capacity.reserve({ memoryMib: size, vcpus: 1 }))
         } catch (error) {
           expect(error).toMatchObject({ code: 'capacity' })
         }
@@ -45,18 +45,33 @@ it('gives each holder a number of its own and gets everything back', () => {
 })
 
 it('counts what a machine takes beyond its guest', () => {
-  const capacity = new Capacity({ slots: 4, memoryMib: 1000, overheadMib: 100 })
-  expect(() => capacity.reserve(901)).toThrow('it has too little free memory')
-  const place = capacity.reserve(400)
+  const capacity = new Capacity({ slots: 4, vcpus: 8, memoryMib: 1000, overheadMib: 100 })
+  expect(() => capacity.reserve({ memoryMib: 901, vcpus: 1 })).toThrow('it has too little free memory')
+  const place = capacity.reserve({ memoryMib: 400, vcpus: 1 })
   expect(capacity.freeMemoryMib).toBe(500)
   place.release()
   expect(capacity.freeMemoryMib).toBe(1000)
 })
 
 it('takes the place of a machine that runs already, whatever the limits are now, but no slot twice', () => {
-  const capacity = new Capacity({ slots: 2, memoryMib: 1000 })
-  const place = capacity.claim(7, 2000)
-  expect([place?.slot, capacity.claim(7, 1), capacity.freeSlots, capacity.freeMemoryMib]).toEqual([7, undefined, 1, 0])
+  const capacity = new Capacity({ slots: 2, vcpus: 8, memoryMib: 1000 })
+  const place = capacity.claim(7, { memoryMib: 2000, vcpus: 9 })
+  expect([
+    place?.slot,
+    capacity.claim(7, { memoryMib: 1, vcpus: 1 }),
+    capacity.freeSlots,
+    capacity.freeMemoryMib,
+  ]).toEqual([7, undefined, 1, 0])
   place?.release()
   expect([capacity.freeSlots, capacity.freeMemoryMib]).toEqual([2, 1000])
+})
+
+it('gives away as many vCPUs as it is told, whatever memory is left', () => {
+  const capacity = new Capacity({ slots: 8, vcpus: 5, memoryMib: 1000 })
+  const place = capacity.reserve({ memoryMib: 1, vcpus: 4 })
+  expect([capacity.freeVcpus, capacity.fits({ memoryMib: 1, vcpus: 1 })]).toEqual([1, true])
+  expect(capacity.fits({ memoryMib: 1, vcpus: 2 })).toBe(false)
+  expect(() => capacity.reserve({ memoryMib: 1, vcpus: 2 })).toThrow('it has too few free vCPUs')
+  place.release()
+  expect([capacity.freeVcpus, capacity.freeSlots]).toEqual([5, 8])
 })

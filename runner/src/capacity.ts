@@ -1,6 +1,15 @@
-/** What the runner may still give away. Slots and memory are taken in one step before anything is started, so two creates at once cannot both take the last. */
+/**
+ * What the runner may still give away. A slot, memory and vCPUs are taken in one step before anything is started, so two creates at once cannot both
+ * take the last. vCPUs are more than there are processors, which sandboxes share: the limit is how many may share one.
+ */
 
 import { AppError } from '@portico/shared/errors'
+
+/** What a machine takes. */
+export interface Room {
+  readonly memoryMib: number
+  readonly vcpus: number
+}
 
 /** A place on this runner. */
 export interface Reservation {
@@ -15,12 +24,15 @@ export class Capacity {
   readonly #taken = new Set<number>()
   readonly #memoryMib: number
   readonly #overheadMib: number
+  readonly #vcpus: number
   #usedMib = 0
+  #usedVcpus = 0
 
   /** `overheadMib` is what each machine takes beyond what its guest is given. */
-  constructor({ slots, memoryMib, overheadMib = 0 }: { slots: number; memoryMib: number; overheadMib?: number }) {
+  constructor({ slots, memoryMib, vcpus, overheadMib = 0 }: Room & { slots: number; overheadMib?: number }) {
     this.#slots = slots
     this.#memoryMib = memoryMib
+    this.#vcpus = vcpus
     this.#overheadMib = overheadMib
   }
 
@@ -32,24 +44,36 @@ export class Capacity {
     return Math.max(0, this.#memoryMib - this.#usedMib)
   }
 
-  /** Takes a slot and the memory of one machine, or throws `capacity` having taken neither. */
-  reserve(memoryMib: number): Reservation {
+  get freeVcpus(): number {
+    return Math.max(0, this.#vcpus - this.#usedVcpus)
+  }
+
+  /** Takes a slot and the room of one machine, or throws `capacity` having taken nothing. */
+  reserve(room: Room): Reservation {
     if (this.freeSlots === 0) throw full('it has no free slot')
-    if (memoryMib + this.#overheadMib > this.freeMemoryMib) throw full('it has too little free memory')
+    if (room.memoryMib + this.#overheadMib > this.freeMemoryMib) throw full('it has too little free memory')
+    if (room.vcpus > this.freeVcpus) throw full('it has too few free vCPUs')
     let slot = 0
     while (this.#taken.has(slot)) slot++
-    return this.#take(slot, memoryMib)
+    return this.#take(slot, room)
+  }
+
+  /** Whether `reserve` would work now. */
+  fits({ memoryMib, vcpus }: Room): boolean {
+    return this.freeSlots > 0 && memoryMib + this.#overheadMib <= this.freeMemoryMib && vcpus <= this.freeVcpus
   }
 
   /** Takes the place of a machine that already runs, even beyond the limits, which may have been lowered since; undefined if the slot is taken. */
-  claim(slot: number, memoryMib: number): Reservation | undefined {
-    return this.#taken.has(slot) ? undefined : this.#take(slot, memoryMib)
+  claim(slot: number, room: Room): Reservation | undefined {
+    return this.#taken.has(slot) ? undefined : this.#take(slot, room)
   }
 
-  #take(slot: number, guestMib: number): Reservation {
-    const memoryMib = guestMib + this.#overheadMib
+  #take(slot: number, room: Room): Reservation {
+    const memoryMib = room.memoryMib + this.#overheadMib
+    const { vcpus } = room
     this.#taken.add(slot)
     this.#usedMib += memoryMib
+    this.#usedVcpus += vcpus
     let held = true
     return {
       slot,
@@ -58,6 +82,7 @@ export class Capacity {
         held = false
         this.#taken.delete(slot)
         this.#usedMib -= memoryMib
+        this.#usedVcpus -= vcpus
       },
     }
   }

@@ -56,6 +56,8 @@ it.each([
   ['stateDir', { stateDir: 'relative/folder' }],
   ['accelerator', { accelerator: 'xen' }],
   ['maxSandboxes', { maxSandboxes: 0 }],
+  ['maxVcpus', { maxVcpus: 0 }],
+  ['tunnelSockets', { tunnelSockets: 9 }],
 ])('names the field that is wrong: %s', async (field, wrong) => {
   await expect(loadConfig(daemonConfig, await file({ ...good, ...wrong }), {})).rejects.toThrow(
     `cannot use the configuration: ${field}: `,

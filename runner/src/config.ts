@@ -23,11 +23,13 @@ export const engineConfig = z.object({
     .int()
     .min(128)
     .default(() => Math.floor((totalmem() / 2 ** 20) * 0.8)),
-  /** What the runner reports to the edge; processors are shared, not reserved. */
+  /** What the runner reports to the edge as its processors. */
   vcpus: z
     .int()
     .min(1)
     .default(() => availableParallelism()),
+  /** vCPUs that all sandboxes together may be given; 16 for each of `vcpus` unless said otherwise, as sandboxes share cores and most wait. */
+  maxVcpus: z.int().min(1).optional(),
   /**
    * `separate`: each machine's QEMU runs as a user of its own; needs root. `same`: it runs as the runner's user, so a machine that breaks out of
    * QEMU has that user's rights inside its jail. Only for development without root.
@@ -45,12 +47,19 @@ export type EngineConfig = Readonly<z.infer<typeof engineConfig>>
 export const daemonConfig = engineConfig.extend({
   edgeUrl: z.url({ protocol: /^wss?$/, error: 'must be a ws: or wss: URL' }),
   token: z.string().min(1),
+  /** WebSockets to the edge: a stalled one holds up only its own calls. */
+  tunnelSockets: z.int().min(1).max(8).default(2),
 })
 export type DaemonConfig = Readonly<z.infer<typeof daemonConfig>>
 
 /** How many machines of a template stand ready. */
 export function poolSizeOf({ poolSize, memoryMib }: Pick<EngineConfig, 'poolSize' | 'memoryMib'>): number {
   return poolSize ?? Math.min(2, Math.floor(memoryMib / 8192))
+}
+
+/** How many vCPUs all sandboxes together may be given. */
+export function maxVcpusOf({ maxVcpus, vcpus }: Pick<EngineConfig, 'maxVcpus' | 'vcpus'>): number {
+  return maxVcpus ?? 16 * vcpus
 }
 
 /** Variables that override the file. */
@@ -64,6 +73,8 @@ const variables = {
   PORTICO_MAX_SANDBOXES: ['maxSandboxes', 'json'],
   PORTICO_MEMORY_MIB: ['memoryMib', 'json'],
   PORTICO_VCPUS: ['vcpus', 'json'],
+  PORTICO_MAX_VCPUS: ['maxVcpus', 'json'],
+  PORTICO_TUNNEL_SOCKETS: ['tunnelSockets', 'json'],
   PORTICO_VM_USER: ['vmUser', 'text'],
   PORTICO_POOL_SIZE: ['poolSize', 'json'],
   PORTICO_LOG_LEVEL: ['logLevel', 'text'],

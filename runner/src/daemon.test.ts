@@ -43,6 +43,7 @@ async function start(clock = systemClock): Promise<void> {
     maxSandboxes: 4,
     memoryMib: 1024,
     vcpus: 2,
+    tunnelSockets: 1,
   })
   daemon = await startDaemon(config, { driver, log: silentLog(), clock, random: () => 0 })
   await edge.called('runner.status')
@@ -71,11 +72,16 @@ it('tells the edge what it is', async () => {
   await start()
   expect(edge.calls[0]).toEqual({
     op: 'runner.status',
-    session: expect.any(String),
+    session: expect.stringMatching(/^[a-z2-7]{26}$/),
+    sequence: 1,
     version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
     accelerator: 'tcg',
     draining: false,
     vcpus: 2,
+    total_mem_mib: 1024,
+    free_vcpus: 32,
+    load: expect.any(Number),
+    warm: {},
     free_mem_mib: 1024,
     free_slots: 4,
     images: ['python', 'node', 'python:3.12'],

@@ -6,21 +6,26 @@
  * Each step of the drain has a limit; `hurry` skips the waiting ones.
  */
 
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { type Clock, sleep, systemClock } from '@portico/shared/clock'
 import type { RunnerStatus } from '@portico/shared/control'
+import { AppError } from '@portico/shared/errors'
+import { base32 } from '@portico/shared/ids'
 import packageJson from '../package.json' with { type: 'json' }
 import type { DaemonConfig } from './config.ts'
 import { type Engine, type EngineParts, openEngine } from './engine.ts'
 import { createLog, type Logger } from './log.ts'
-import { TunnelClient } from './tunnel/client.ts'
 import { edgeHandler } from './tunnel/handlers.ts'
 import { EventOutbox } from './tunnel/outbox.ts'
+import { counter } from './tunnel/sequence.ts'
 import { StatusReporter } from './tunnel/status.ts'
+import { Tunnel } from './tunnel/tunnel.ts'
+
+export { type DaemonConfig, daemonConfig } from './config.ts'
 
 export interface Daemon {
   readonly engine: Engine
-  readonly tunnel: TunnelClient
+  readonly tunnel: Tunnel
   /** Drains and stops; resolves when nothing of the runner is left on the host. `hurry` aborts all waiting for others. */
   stop(hurry: AbortSignal): Promise<void>
 }
@@ -39,48 +44,63 @@ export async function startDaemon(config: DaemonConfig, parts: DaemonParts = {})
   return new TunnelledEngine(config, engine, parts, log)
 }
 
+/** The same over an engine of the caller's, which `stop` closes. */
+export function serveEngine(config: DaemonConfig, engine: Engine): Daemon {
+  return new TunnelledEngine(config, engine, {}, createLog(config.logLevel))
+}
+
 class TunnelledEngine implements Daemon {
   readonly engine: Engine
-  readonly tunnel: TunnelClient
+  readonly tunnel: Tunnel
   readonly #clock: Clock
   readonly #log: Logger
   readonly #outbox: EventOutbox
   readonly #status: StatusReporter
   readonly #unsubscribe: () => void
+  readonly #stopped = new AbortController()
 
   constructor(config: DaemonConfig, engine: Engine, parts: DaemonParts, log: Logger) {
     const { clock = systemClock, random } = parts
-    const session = randomUUID()
+    const session = base32(randomBytes(16))
     this.engine = engine
     this.#clock = clock
     this.#log = log
-    this.#outbox = new EventOutbox(clock, log)
-    this.#status = new StatusReporter(() => statusMessage(engine, session), clock, log)
-    this.#unsubscribe = engine.onChange(({ byItself, ...change }) => {
+    const sequence = counter()
+    this.#outbox = new EventOutbox(clock, log, sequence)
+    this.#status = new StatusReporter(() => statusMessage(engine, session, sequence()), clock, log)
+    const onWarm = engine.onWarm(() => this.#status.changedSoon())
+    const onChange = engine.onChange(({ byItself, ...change }) => {
       if (byItself) this.#outbox.add({ op: 'sandbox.event', ...change })
       this.#status.changed()
     })
-    this.tunnel = new TunnelClient({
+    this.#unsubscribe = () => {
+      onWarm()
+      onChange()
+    }
+    this.tunnel = new Tunnel({
       url: config.edgeUrl,
       token: config.token,
+      session,
+      sockets: config.tunnelSockets,
       clock,
       log,
       ...(random ? { random } : {}),
       onStream: edgeHandler(engine, log),
-      onReady: (muxer, signal) => {
-        void this.#status.report(muxer, signal)
-        void this.#outbox.deliver(muxer, signal)
-      },
+      // Also where others are open: what a socket that broke had been given may arrive late, and this comes after it.
+      onOpen: () => this.#status.changed(),
     })
+    void this.#status.report(this.tunnel, this.#stopped.signal)
+    void this.#outbox.deliver(this.tunnel, this.#stopped.signal)
   }
 
   async stop(hurry: AbortSignal): Promise<void> {
     const start = performance.now()
     this.engine.drain()
     this.#status.changed()
-    await this.#within(drainLimits.callsMs, hurry, this.tunnel.muxer?.drained())
+    await this.#within(drainLimits.callsMs, hurry, this.tunnel.drained())
     await this.engine.close()
-    if (this.tunnel.muxer) await this.#within(drainLimits.eventsMs, hurry, this.#outbox.emptied())
+    if (this.tunnel.connected) await this.#within(drainLimits.eventsMs, hurry, this.#outbox.emptied())
+    this.#stopped.abort(new AppError('cancelled', 'cannot tell the edge: the runner is being stopped'))
     await this.tunnel.stop(hurry.aborted ? 0 : drainLimits.closeMs)
     this.#unsubscribe()
     this.#log.info({ outcome: 'ok', ms: Math.round(performance.now() - start) }, 'runner.stop')
@@ -94,15 +114,20 @@ class TunnelledEngine implements Daemon {
   }
 }
 
-function statusMessage(engine: Engine, session: string): RunnerStatus {
+function statusMessage(engine: Engine, session: string, sequence: number): RunnerStatus {
   const status = engine.status()
   return {
     op: 'runner.status',
     session,
+    sequence,
     version: packageJson.version,
     accelerator: status.accelerator,
     draining: status.draining,
     vcpus: status.vcpus,
+    total_mem_mib: status.totalMemoryMib,
+    free_vcpus: status.freeVcpus,
+    load: status.load,
+    warm: { ...status.warm },
     free_mem_mib: status.freeMemoryMib,
     free_slots: status.freeSlots,
     images: [...status.images],

@@ -5,12 +5,12 @@
  */
 
 import { mkdir } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, loadavg } from 'node:os'
 import { type Clock, systemClock } from '@portico/shared/clock'
 import type { SandboxSpec } from '@portico/shared/control'
 import type { Usage } from '@portico/shared/usage'
 import { Capacity } from './capacity.ts'
-import { type EngineConfig, engineConfig, parseConfig, poolSizeOf } from './config.ts'
+import { type EngineConfig, engineConfig, maxVcpusOf, parseConfig, poolSizeOf } from './config.ts'
 import type { GuestRequest, GuestResponse } from './guest/http.ts'
 import { createLog, type Logger, logged } from './log.ts'
 import { type StatePaths, statePaths } from './paths.ts'
@@ -47,6 +47,12 @@ export interface EngineStatus {
   readonly accelerator: Accelerator
   readonly draining: boolean
   readonly vcpus: number
+  readonly totalMemoryMib: number
+  readonly freeVcpus: number
+  /** Of the host in the last minute, per core. */
+  readonly load: number
+  /** Machines that stand ready, by each name of their image. */
+  readonly warm: Readonly<Record<string, number>>
   readonly freeMemoryMib: number
   readonly freeSlots: number
   readonly images: readonly string[]
@@ -77,6 +83,8 @@ export interface Engine {
   status(): EngineStatus
   /** Calls `listener` at every change of a sandbox's state; the answer ends that. */
   onChange(listener: (change: StateChange) => void): () => void
+  /** Calls `listener` when another number of machines stands ready; the answer ends that. */
+  onWarm(listener: () => void): () => void
   /** From now on nothing is created. */
   drain(): void
   /** Destroys all sandboxes that are not hibernated and gives everything back. Safe to repeat. */
@@ -108,6 +116,7 @@ class HostEngine implements Engine {
   readonly #source: MachineSource
   readonly #registry: Registry
   readonly #listeners = new Set<(change: StateChange) => void>()
+  readonly #warmListeners = new Set<() => void>()
   #closing: Promise<void> | undefined
 
   constructor(
@@ -121,14 +130,30 @@ class HostEngine implements Engine {
     this.#closeDriver = async () => void (await opened.close())
     this.#log = log
     const { maxSandboxes: slots, memoryMib } = config
-    this.#capacity = new Capacity({ slots, memoryMib, overheadMib: opened.driver.overheadMib })
+    this.#capacity = new Capacity({
+      slots,
+      memoryMib,
+      vcpus: maxVcpusOf(config),
+      overheadMib: opened.driver.overheadMib,
+    })
     this.#paths = statePaths(config.stateDir)
     const { driver } = opened
     const { clock = systemClock, limits = bootLimits, onStep } = parts
     const context = { driver, gate: new BootGate(availableParallelism()), clock, limits, log }
     const templates = new Templates({ context, paths: this.#paths })
     const capacity = this.#capacity
-    this.#source = new MachineSource({ context, capacity, templates, poolSize: poolSizeOf(config), clock, log })
+    const onReady = () => {
+      for (const listener of this.#warmListeners) listener()
+    }
+    this.#source = new MachineSource({
+      context,
+      capacity,
+      templates,
+      poolSize: poolSizeOf(config),
+      clock,
+      log,
+      onReady,
+    })
     this.#registry = new Registry({
       context: { ...context, source: this.#source, paths: this.#paths, onStep },
       snapshots: new Snapshots({ paths: this.#paths, versions: driver.versions, onStep }),
@@ -213,6 +238,10 @@ class HostEngine implements Engine {
       accelerator: this.#driver.accelerator,
       draining: this.#registry.draining,
       vcpus: this.#config.vcpus,
+      totalMemoryMib: this.#config.memoryMib,
+      freeVcpus: this.#source.freeVcpus,
+      load: Math.round(((loadavg()[0] ?? 0) / availableParallelism()) * 100) / 100,
+      warm: this.#warm(),
       freeMemoryMib: this.#source.freeMemoryMib,
       freeSlots: this.#source.freeSlots,
       images: [...this.#driver.images.keys(), ...this.#aliases()],
@@ -223,6 +252,11 @@ class HostEngine implements Engine {
   onChange(listener: (change: StateChange) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  onWarm(listener: () => void): () => void {
+    this.#warmListeners.add(listener)
+    return () => this.#warmListeners.delete(listener)
   }
 
   drain(): void {
@@ -243,6 +277,17 @@ class HostEngine implements Engine {
     } finally {
       await this.#closeDriver()
     }
+  }
+
+  #warm(): Record<string, number> {
+    const ready = this.#source.readyByImage
+    const aliases = Object.entries(this.#config.imageAliases)
+    return Object.fromEntries(
+      [...ready].flatMap(([image, count]) => [
+        [image, count],
+        ...aliases.flatMap(([name, preset]) => (preset === image ? [[name, count]] : [])),
+      ]),
+    ) as Record<string, number>
   }
 
   /** Names that lead to an image which is there. */

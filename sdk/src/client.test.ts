@@ -80,6 +80,8 @@ describe('create', () => {
       id: expect.stringMatching(/^run[a-z2-7]{26}$/),
       status: 'running',
       reason: undefined,
+      name: undefined,
+      labels: {},
       image: 'python:3.12-slim',
       resolvedImage: 'python',
       region: 'local',

@@ -1,15 +1,21 @@
-/** The client of one platform with one key: finds both, makes sandboxes, finds them again, and keeps their snapshots. */
+/** The client of one platform with one key: finds both, makes sandboxes, finds them again, keeps their snapshots, and tells what the account used. */
 
-import { imageList, type RunRecord, runList, runRecord, snapshotList } from '@portico/shared/api'
+import { accountUsage, auditKey, imageList, type RunRecord, runRecord, snapshotList } from '@portico/shared/api'
+import { type AccountUsage, usageOf } from './account.ts'
+import { type AuditEntry, type AuditOptions, auditEntries, auditLines } from './audit.ts'
+import { platformUrl, usableKey } from './connection.ts'
 import { type Creation, Creations } from './creations.ts'
-import { AuthenticationError, NotFoundError } from './errors.ts'
+import { NotFoundError } from './errors.ts'
+import { type HistoryItem, type HistoryOptions, history } from './history.ts'
 import { createMs, saveMs, shortMs } from './limits.ts'
-import { type CreateOptions, createBody, invalid, type RestoreOptions, restoreBody } from './options.ts'
+import { type ListOptions, list } from './list.ts'
+import { type CreateOptions, createBody, type RestoreOptions, restoreBody } from './options.ts'
 import { environment } from './platform.ts'
 import { sandboxInfo } from './records.ts'
 import { type CallOptions, destroy, Sandbox } from './sandbox.ts'
 import { deleteSnapshot, type SnapshotInfo, snapshotInfo } from './snapshots.ts'
 import { Transport } from './transport.ts'
+import { Webhooks } from './webhooks.ts'
 
 /** Where the platform is and who calls. */
 export interface PorticoOptions {
@@ -24,12 +30,19 @@ export interface PorticoOptions {
 export class Portico {
   readonly #transport: Transport
   readonly #creations: Creations
+  readonly #webhooks: Webhooks
 
   constructor(options: PorticoOptions = {}) {
-    const baseUrl = platformUrl(options.baseUrl ?? environment('PORTICO_URL'))
-    const apiKey = usableKey(options.apiKey ?? environment('PORTICO_API_KEY'))
+    const baseUrl = platformUrl(options.baseUrl ?? environment('PORTICO_URL'), 'baseUrl to Portico')
+    const apiKey = usableKey(
+      options.apiKey ?? environment('PORTICO_API_KEY'),
+      'API key',
+      'PORTICO_API_KEY',
+      'apiKey to Portico',
+    )
     this.#transport = new Transport({ baseUrl, apiKey, fetch: options.fetch })
     this.#creations = new Creations(this.#transport)
+    this.#webhooks = new Webhooks(this.#transport)
   }
 
   /** The platform's address, without a slash at its end. */
@@ -38,20 +51,21 @@ export class Portico {
   }
 
   /**
-   * Makes a sandbox and waits until it runs. Never repeated by itself. If the signal ends the call, what comes of it is destroyed in the background;
-   * `close()` waits for that.
+   * Makes a sandbox and waits until it runs. If the signal ends the call, what comes of it is destroyed in the background; `close()` waits for that.
+   * With an `idempotencyKey` of yours it stays: the same call with the same key answers with it.
    */
   async create(options: CreateOptions = {}): Promise<Sandbox> {
-    const { signal, ...spec } = options
-    const json = createBody(spec)
-    return await this.#make({ path: '/v1/runs', doing: 'create a sandbox', limitMs: createMs, json, signal })
+    const { signal, idempotencyKey, ...spec } = options
+    const call = { path: '/v1/runs', doing: 'create a sandbox', limitMs: createMs, json: createBody(spec) }
+    return await this.#make({ ...call, idempotencyKey, signal })
   }
 
   /** Makes a sandbox that goes on from a snapshot, however often. The sandbox that the snapshot was taken of need not exist any more. Otherwise as `create`. */
   async restore(snapshotId: string, options: RestoreOptions = {}): Promise<Sandbox> {
-    const { signal, ...spec } = options
+    const { signal, idempotencyKey, ...spec } = options
     const json = restoreBody(snapshotId, spec)
-    return await this.#make({ path: '/v1/runs/restore', doing: 'restore the snapshot', limitMs: saveMs, json, signal })
+    const call = { path: '/v1/runs/restore', doing: 'restore the snapshot', limitMs: saveMs, json }
+    return await this.#make({ ...call, idempotencyKey, signal })
   }
 
   /** The sandbox with this id, or null if there is none (any more). */
@@ -67,11 +81,9 @@ export class Portico {
     }
   }
 
-  /** The sandboxes that exist, newest first. */
-  async list(options: CallOptions = {}): Promise<Sandbox[]> {
-    const call = { method: 'GET', path: '/v1/runs', doing: 'list the sandboxes', limitMs: shortMs } as const
-    const { runs } = await this.#transport.json({ ...call, repeatable: true, signal: options.signal }, runList)
-    return runs.map((record) => this.#sandbox(record))
+  /** The sandboxes that exist and fit, newest first, in as many calls as it takes. */
+  async list(options: ListOptions = {}): Promise<Sandbox[]> {
+    return (await list(this.#transport, options)).map((record) => this.#sandbox(record))
   }
 
   /** The snapshots that exist, newest first. */
@@ -96,6 +108,38 @@ export class Portico {
     return images
   }
 
+  /** What the account has used and what that costs, over all regions. */
+  async usage(options: CallOptions = {}): Promise<AccountUsage> {
+    const call = { method: 'GET', path: '/v1/usage', doing: 'look up the usage', limitMs: shortMs } as const
+    return usageOf(await this.#transport.json({ ...call, repeatable: true, signal: options.signal }, accountUsage))
+  }
+
+  /** The sandboxes that are over, newest first by their end. Asks for more as you read on. */
+  history(options: HistoryOptions = {}): AsyncIterable<HistoryItem> {
+    return history(this.#transport, options)
+  }
+
+  /** What was done to a sandbox and in it, one entry after the other; also of one that is over, for 30 days. */
+  audit(sandboxId: string, options: AuditOptions = {}): AsyncIterable<AuditEntry> {
+    return auditEntries(this.#transport, sandboxId, options)
+  }
+
+  /** The same as lines of JSON, as `verifyAudit` takes them. */
+  auditLines(sandboxId: string, options: AuditOptions = {}): AsyncIterable<string> {
+    return auditLines(this.#transport, sandboxId, options)
+  }
+
+  /** The key, in hex, that the audit entries of the account are verified with. */
+  async auditKey(options: CallOptions = {}): Promise<string> {
+    const call = { method: 'GET', path: '/v1/audit/key', doing: 'look up the audit key', limitMs: shortMs } as const
+    return (await this.#transport.json({ ...call, repeatable: true, signal: options.signal }, auditKey)).key
+  }
+
+  /** Who is told of what happens to the account's sandboxes. */
+  get webhooks(): Webhooks {
+    return this.#webhooks
+  }
+
   /** Ends the calls under way and refuses new ones. Sandboxes stay; what came of creations that were ended is waited for until it is undone. */
   async close(): Promise<void> {
     this.#transport.close()
@@ -115,27 +159,4 @@ export class Portico {
   #sandbox(record: RunRecord): Sandbox {
     return new Sandbox(this.#transport, this.#creations, sandboxInfo(record))
   }
-}
-
-function platformUrl(text: string | undefined): string {
-  if (text === undefined)
-    throw invalid('cannot find the platform: no URL is given', 'Set PORTICO_URL, or pass baseUrl to Portico.')
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '')
-    throw invalid(`cannot use the URL ${text}`, 'It looks like https://portico.example or http://127.0.0.1:8787.')
-  if (url.username !== '' || url.password !== '')
-    throw invalid('cannot use a URL with a user name in it', 'The key goes in PORTICO_API_KEY or apiKey.')
-  return `${url.origin}${url.pathname.replace(/\/+$/, '')}`
-}
-
-function usableKey(text: string | undefined): string {
-  if (text !== undefined && /^[\x21-\x7e]+$/.test(text)) return text
-  const what = text === undefined ? 'no API key is given' : 'the API key has characters that no key has'
-  throw new AuthenticationError({
-    code: 'unauthorized',
-    message: `cannot use the platform: ${what}`,
-    status: 0,
-    retryable: false,
-    hint: 'Set PORTICO_API_KEY, or pass apiKey to Portico.',
-  })
 }

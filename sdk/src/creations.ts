@@ -1,11 +1,13 @@
 /**
- * Calls that make something: sandboxes, a snapshot. They are never repeated by themselves. Who stops waiting for one (its signal aborts, the client is
- * closed) gets the reason at once; the call itself goes on, and what comes of it is undone in the background.
+ * Calls that make something: sandboxes, a snapshot. Each has an idempotency key, so that it can be repeated and happens once. Who stops waiting for one
+ * (its signal aborts, the client is closed) gets the reason at once; the call itself goes on, and what comes of it is undone in the background. With a
+ * key that the caller chose nothing is undone: the same call with the same key tells what came of it.
  */
 
 import { abortable } from '@portico/shared/dispose'
 import type { z } from 'zod'
 import { CallScope } from './call-scope.ts'
+import { invalid } from './options.ts'
 import type { Call, Transport } from './transport.ts'
 
 /** A call that makes something. */
@@ -22,14 +24,18 @@ export class Creations {
 
   /** Calls and waits for the answer; `undo` does away with what it tells of, if nobody waits for it any more. */
   async make<Schema extends z.ZodType>(
-    { signal, ...call }: Creation,
+    { signal, idempotencyKey, ...call }: Creation,
     schema: Schema,
     undo: (made: z.output<Schema>) => Promise<unknown>,
   ): Promise<z.output<Schema>> {
+    if (idempotencyKey !== undefined) {
+      assertUsable(idempotencyKey, call.doing)
+      return await this.#transport.json({ ...call, idempotencyKey, signal }, schema)
+    }
     const scope = new CallScope(call.doing, signal, this.#transport.closed)
     try {
       scope.signal.throwIfAborted()
-      const making = this.#transport.json({ ...call, detached: true }, schema)
+      const making = this.#transport.json({ ...call, idempotencyKey: newKey(), detached: true }, schema)
       const waiting = abortable(making, scope.signal)
       scope.signal.addEventListener('abort', () => this.#discard(waiting, async () => await undo(await making)))
       return await waiting
@@ -54,4 +60,17 @@ export class Creations {
       .finally(() => this.#unwanted.delete(gone))
     this.#unwanted.add(gone)
   }
+}
+
+function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+function assertUsable(key: string, doing: string): void {
+  if (!/^[\x21-\x7e]{1,255}$/.test(key))
+    throw invalid(
+      `cannot ${doing}: the idempotency key is unusable`,
+      'It has 1 to 255 letters, digits and ASCII signs.',
+    )
 }

@@ -29,7 +29,7 @@ const families: Record<string, readonly ErrorCode[]> = {
     'payload_too_large',
   ],
   AuthenticationError: ['unauthorized', 'forbidden'],
-  NotFoundError: ['not_found', 'sandbox_not_found', 'file_not_found', 'snapshot_not_found'],
+  NotFoundError: ['not_found', 'sandbox_not_found', 'file_not_found', 'snapshot_not_found', 'sandbox_lost'],
   ConflictError: [
     'conflict',
     'sandbox_not_running',
@@ -37,11 +37,16 @@ const families: Record<string, readonly ErrorCode[]> = {
     'snapshot_incompatible',
     'is_directory',
     'not_directory',
+    'idempotency_pending',
+    'idempotency_mismatch',
   ],
   CapacityError: ['capacity', 'no_space'],
+  QuotaError: ['quota_exceeded'],
+  RateLimitError: ['rate_limited'],
   UnavailableError: [
     'boot_failed',
     'no_runner',
+    'sandbox_unreachable',
     'runner_disconnected',
     'edge_disconnected',
     'guest_disconnected',
@@ -64,7 +69,8 @@ async function failure(): Promise<sdk.PorticoError> {
 describe('every code of the table', () => {
   it.each(errorCodes)('%s becomes an error of its family with all that the platform said', async (code) => {
     // fetch itself asks once more after a 421, as HTTP allows.
-    wire.fail('POST /v1/runs/*', code, code === 'moved' ? 2 : 1)
+    // What was refused for its rate alone is asked four times.
+    wire.fail('POST /v1/runs/*', code, { moved: 2, rate_limited: 4 }[code as string] ?? 1)
     const error = await failure()
     const name = Object.entries(families).find(([, codes]) => codes.includes(code))?.[0] ?? 'PorticoError'
     const { status, retryable, hint } = describeCode(code)
@@ -80,6 +86,7 @@ describe('a code of a newer platform', () => {
     [401, 'AuthenticationError'],
     [404, 'NotFoundError'],
     [409, 'ConflictError'],
+    [410, 'NotFoundError'],
     [418, 'ValidationError'],
     [429, 'CapacityError'],
     [500, 'PorticoError'],
@@ -89,5 +96,32 @@ describe('a code of a newer platform', () => {
     const body = { error: 'cannot do it: too new', code: 'brand_new', retryable: false, request_id: 'req1' }
     wire.intercept('POST /v1/runs/*', (_seen, response) => sendJson(response, status, body))
     expect(await failure()).toMatchObject({ name, code: 'brand_new', status, message: 'cannot do it: too new' })
+  })
+})
+
+describe('an error that says when to come again', () => {
+  it.each([
+    ['7', 7000],
+    ['0', 0],
+    ['soon', undefined],
+  ])('with Retry-After %s', async (text, retryAfterMs) => {
+    const body = { error: 'cannot do it: no room', code: 'quota_exceeded', retryable: true, request_id: 'req1' }
+    wire.intercept('POST /v1/runs/*', (_seen, response) => {
+      response.setHeader('retry-after', text)
+      sendJson(response, 429, body)
+    })
+    const error = await failure()
+    expect(error).toMatchObject({ name: 'QuotaError', retryAfterMs })
+    expect(error).toBeInstanceOf(sdk.CapacityError)
+  })
+
+  it('with a date', async () => {
+    wire.intercept('POST /v1/runs/*', (_seen, response) => {
+      response.setHeader('retry-after', new Date(Date.now() + 60_000).toUTCString())
+      response.writeHead(429).end()
+    })
+    const { retryAfterMs = 0 } = await failure()
+    expect(retryAfterMs).toBeGreaterThan(50_000)
+    expect(retryAfterMs).toBeLessThanOrEqual(60_000)
   })
 })

@@ -21,6 +21,8 @@ export interface PorticoErrorFacts {
   readonly hint?: string | undefined
   /** Names this call in the platform's logs. */
   readonly requestId?: string | undefined
+  /** After how long the platform asks to be called again. */
+  readonly retryAfterMs?: number | undefined
   readonly cause?: unknown
 }
 
@@ -32,6 +34,8 @@ export class PorticoError extends Error {
   readonly retryable: boolean
   readonly hint: string | undefined
   readonly requestId: string | undefined
+  /** After how long the platform asks to be called again; undefined where waiting does not help, or how long is not known. */
+  readonly retryAfterMs: number | undefined
 
   constructor(facts: PorticoErrorFacts) {
     super(facts.message, facts.cause === undefined ? undefined : { cause: facts.cause })
@@ -40,10 +44,11 @@ export class PorticoError extends Error {
     this.retryable = facts.retryable
     this.hint = facts.hint
     this.requestId = facts.requestId
+    this.retryAfterMs = facts.retryAfterMs
   }
 }
 
-/** The sandbox, snapshot, file or route does not exist (any more), or belongs to another account. */
+/** The sandbox, snapshot, file or route does not exist (any more), belongs to another account, or was lost with its runner. */
 export class NotFoundError extends PorticoError {
   override readonly name = 'NotFoundError'
 }
@@ -58,14 +63,24 @@ export class ValidationError extends PorticoError {
   override readonly name = 'ValidationError'
 }
 
-/** The call does not fit the present state: a sandbox that does not run or is hibernated, a directory where a file is due. */
+/** The call does not fit the present state: a sandbox that does not run or is hibernated, a directory where a file is due, an idempotency key that stands for another call. */
 export class ConflictError extends PorticoError {
   override readonly name = 'ConflictError'
 }
 
 /** There is no room: the account's or region's limit, or the sandbox's disk. */
 export class CapacityError extends PorticoError {
-  override readonly name = 'CapacityError'
+  override readonly name: string = 'CapacityError'
+}
+
+/** A limit of the account is reached; the message names it. `retryAfterMs` says when to look again. */
+export class QuotaError extends CapacityError {
+  override readonly name = 'QuotaError'
+}
+
+/** The account sends more requests than it may; nothing was done. The SDK has waited and asked again a few times already. */
+export class RateLimitError extends CapacityError {
+  override readonly name = 'RateLimitError'
 }
 
 /** The platform, a runner or the sandbox cannot be reached right now. A command that was under way may or may not have finished. */
@@ -92,16 +107,22 @@ const families = {
   sandbox_not_found: NotFoundError,
   file_not_found: NotFoundError,
   snapshot_not_found: NotFoundError,
+  sandbox_lost: NotFoundError,
   conflict: ConflictError,
   sandbox_not_running: ConflictError,
   sandbox_hibernated: ConflictError,
   snapshot_incompatible: ConflictError,
   is_directory: ConflictError,
   not_directory: ConflictError,
+  idempotency_pending: ConflictError,
+  idempotency_mismatch: ConflictError,
+  quota_exceeded: QuotaError,
+  rate_limited: RateLimitError,
   capacity: CapacityError,
   no_space: CapacityError,
   boot_failed: UnavailableError,
   no_runner: UnavailableError,
+  sandbox_unreachable: UnavailableError,
   runner_disconnected: UnavailableError,
   edge_disconnected: UnavailableError,
   guest_disconnected: UnavailableError,
@@ -124,6 +145,7 @@ const byStatus: Readonly<Record<number, typeof PorticoError>> = {
   403: AuthenticationError,
   404: NotFoundError,
   409: ConflictError,
+  410: NotFoundError,
   429: CapacityError,
   503: UnavailableError,
   504: TimeoutError,

@@ -10,7 +10,17 @@ export async function refused(response: Response, doing: string): Promise<Portic
   const body = errorBody.safeParse(parseJson(text))
   if (!body.success) return notOurs(response, doing)
   const { code, error, hint, retryable, request_id } = body.data
-  return makeError({ code, message: error, status: response.status, retryable, hint, requestId: request_id })
+  const facts = { code, message: error, status: response.status, retryable, hint, requestId: request_id }
+  return makeError({ ...facts, retryAfterMs: retryAfter(response) })
+}
+
+/** What `Retry-After` says, in milliseconds: it holds seconds or a date. */
+function retryAfter({ headers }: Response): number | undefined {
+  const text = headers.get('retry-after')
+  if (text === null) return undefined
+  if (/^\d{1,7}$/.test(text)) return Number(text) * 1000
+  const date = Date.parse(text)
+  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now())
 }
 
 /** An error that an answer tells of beside what went well. */
@@ -65,7 +75,8 @@ function notOurs(response: Response, doing: string): PorticoError {
   if (!isErrorCode(code)) return unreadable(response, doing, `status ${status}`)
   const message = `cannot ${doing}: the server answered ${status} ${response.statusText}`.trim()
   const { retryable, hint } = describe(code)
-  return makeError({ code, message, status, retryable, hint, requestId: requestId(response) })
+  const facts = { code, message, status, retryable, hint, requestId: requestId(response) }
+  return makeError({ ...facts, retryAfterMs: retryAfter(response) })
 }
 
 function requestId(response: Response): string | undefined {

@@ -1,5 +1,7 @@
 /** `@portico/sdk`: run code that you did not write, each piece in a microVM of its own. */
 
+export type { AccountUsage } from './account.ts'
+export { type AuditEntry, type AuditOptions, type AuditVerdict, verifyAudit } from './audit.ts'
 export { Portico, type PorticoOptions } from './client.ts'
 export {
   AuthenticationError,
@@ -9,13 +11,26 @@ export {
   PorticoError,
   type PorticoErrorCode,
   type PorticoErrorFacts,
+  QuotaError,
+  RateLimitError,
   TimeoutError,
   UnavailableError,
   ValidationError,
 } from './errors.ts'
 export type { ExecOptions, ExecResult } from './exec.ts'
 export type { FileContent, FileEntry, FileOptions, SandboxFiles, WriteOptions, WrittenFile } from './files.ts'
-export type { CreateOptions, RestoreOptions } from './options.ts'
-export type { OnIdle, SandboxInfo, SandboxStatus, SandboxUsage } from './records.ts'
+export type { HistoryItem, HistoryOptions } from './history.ts'
+export type { ListOptions } from './list.ts'
+export type { CreateOptions, MakeOptions, RestoreOptions, UpdateOptions } from './options.ts'
+export type { Labels, OnIdle, SandboxInfo, SandboxStatus, SandboxUsage } from './records.ts'
 export type { CallOptions, ForkResult, Sandbox } from './sandbox.ts'
 export type { SnapshotInfo } from './snapshots.ts'
+export { type ReceivedHeaders, type VerifyOptions, verifyWebhook, type WebhookMessage } from './verify-webhook.ts'
+export type {
+  NewWebhook,
+  WebhookDelivery,
+  WebhookEventName,
+  WebhookInfo,
+  WebhookOptions,
+  Webhooks,
+} from './webhooks.ts'

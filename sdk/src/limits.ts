@@ -21,5 +21,8 @@ export const uploadMs = 15 * 60_000
 /** How long a download may stand still. */
 export const idleMs = 60_000
 
-/** Tries of a call that is safe to repeat, and the delays in between. */
+/** Tries of a call that is safe to repeat, and the delays in between where the platform does not ask for a longer one. */
 export const retries = { tries: 4, firstMs: 100, maxMs: 1000 } as const
+
+/** A longer wait than this is the program's to decide on: the call fails, and its error says how long. */
+export const longestWaitMs = 3000

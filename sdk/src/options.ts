@@ -1,11 +1,24 @@
 /** What a caller says of a sandbox to be, and how that reads on the wire. */
 
 import { ValidationError } from './errors.ts'
-import type { OnIdle } from './records.ts'
+import type { Labels, OnIdle } from './records.ts'
 import type { CallOptions } from './sandbox.ts'
 
+/** What every call takes that makes something. */
+export interface MakeOptions extends CallOptions {
+  /**
+   * Names this call: with the same key it is done once within 24 hours, however often it is made and from wherever, and is answered with what came of
+   * it. The SDK gives each call a key of its own otherwise. 1 to 255 ASCII characters.
+   */
+  readonly idempotencyKey?: string | undefined
+}
+
 /** What to restore a snapshot with. What is left out is as it was when the snapshot was taken. */
-export interface RestoreOptions extends CallOptions {
+export interface RestoreOptions extends MakeOptions {
+  /** What people call it; need not be unique. */
+  readonly name?: string | undefined
+  /** Marks by which `list` finds it. */
+  readonly labels?: Labels | undefined
   /** Seconds without activity after which `onIdle` happens; 0 is never. */
   readonly timeoutSec?: number | undefined
   /** Variables of every command in it. */
@@ -28,9 +41,11 @@ export interface CreateOptions extends RestoreOptions {
   readonly networkProfile?: string | undefined
 }
 
-type Names<Options> = Readonly<Record<keyof Omit<Options, 'signal'>, string>>
+type Names<Options> = Readonly<Record<keyof Omit<Options, keyof MakeOptions>, string>>
 
 const restoreNames: Names<RestoreOptions> = {
+  name: 'name',
+  labels: 'labels',
   timeoutSec: 'timeout',
   env: 'env',
   autoResume: 'auto_resume',
@@ -48,13 +63,31 @@ const createNames: Names<CreateOptions> = {
 }
 
 /** @internal The body of a create. */
-export function createBody(options: Omit<CreateOptions, 'signal'>): Record<string, unknown> {
+export function createBody(options: Omit<CreateOptions, keyof MakeOptions>): Record<string, unknown> {
   return body('create a sandbox', options, createNames)
 }
 
 /** @internal The body of a restore. */
-export function restoreBody(snapshot: string, options: Omit<RestoreOptions, 'signal'>): Record<string, unknown> {
+export function restoreBody(
+  snapshot: string,
+  options: Omit<RestoreOptions, keyof MakeOptions>,
+): Record<string, unknown> {
   return { snapshot_id: snapshot, ...body('restore the snapshot', options, restoreNames) }
+}
+
+/** What to change of a sandbox; what is left out stays. */
+export interface UpdateOptions extends CallOptions {
+  /** null takes the name away. */
+  readonly name?: string | null | undefined
+  /** In place of all that it has. */
+  readonly labels?: Labels | undefined
+  /** Seconds without activity after which `onIdle` happens; 0 is never. */
+  readonly timeoutSec?: number | undefined
+}
+
+/** @internal The body of an update. */
+export function updateBody(options: Omit<UpdateOptions, 'signal'>): Record<string, unknown> {
+  return body('change the sandbox', options, { name: 'name', labels: 'labels', timeoutSec: 'timeout' })
 }
 
 /** Refuses options it does not know: a policy with a slip in its name may not be dropped in silence. */

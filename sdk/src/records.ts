@@ -2,8 +2,23 @@
 
 import type { RunRecord, UsageResponse } from '@portico/shared/api'
 
-/** All but `destroyed` are states of a sandbox that exists. */
-export type SandboxStatus = 'creating' | 'running' | 'hibernating' | 'hibernated' | 'resuming' | 'destroyed' | 'error'
+/**
+ * All but `destroyed` and `lost` are states of a sandbox that exists. `unreachable`: its runner is not connected, and it goes on when that is back.
+ * `lost`: its runner was given up.
+ */
+export type SandboxStatus =
+  | 'creating'
+  | 'running'
+  | 'hibernating'
+  | 'hibernated'
+  | 'resuming'
+  | 'destroyed'
+  | 'error'
+  | 'unreachable'
+  | 'lost'
+
+/** The caller's own marks on a sandbox. */
+export type Labels = Readonly<Record<string, string>>
 
 /** What happens to a sandbox without activity once its timeout has passed. */
 export type OnIdle = 'destroy' | 'hibernate'
@@ -12,8 +27,10 @@ export type OnIdle = 'destroy' | 'hibernate'
 export interface SandboxInfo {
   readonly id: string
   readonly status: SandboxStatus
-  /** Why, where `status` is `error`. */
+  /** Why, where `status` is `error` or `lost`. */
   readonly reason: string | undefined
+  readonly name: string | undefined
+  readonly labels: Labels
   /** The image as it was asked for. */
   readonly image: string
   /** The image that was booted for it. */
@@ -54,6 +71,8 @@ export function sandboxInfo(record: RunRecord): SandboxInfo {
     id: record.id,
     status: record.status,
     reason: record.reason,
+    name: record.name,
+    labels: record.labels,
     image: record.image,
     resolvedImage: record.resolved_image,
     region: record.region,

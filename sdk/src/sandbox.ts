@@ -1,13 +1,16 @@
 /** The handle of one sandbox. Its fields are the record as it was last seen through this handle; `info()` looks again. */
 
 import { destroyResponse, forkResponse, runRecord, snapshotResponse, usageResponse } from '@portico/shared/api'
+import { type AuditEntry, auditEntries } from './audit.ts'
 import type { Creations } from './creations.ts'
 import { NotFoundError, type PorticoError } from './errors.ts'
 import { type ExecOptions, type ExecResult, exec } from './exec.ts'
 import { reported } from './failures.ts'
 import { SandboxFiles } from './files.ts'
 import { saveMs, shortMs } from './limits.ts'
+import { type MakeOptions, type UpdateOptions, updateBody } from './options.ts'
 import {
+  type Labels,
   type OnIdle,
   type SandboxInfo,
   type SandboxStatus,
@@ -38,6 +41,8 @@ export class Sandbox implements SandboxInfo {
   declare readonly id: string
   declare readonly status: SandboxStatus
   declare readonly reason: string | undefined
+  declare readonly name: string | undefined
+  declare readonly labels: Labels
   declare readonly image: string
   declare readonly resolvedImage: string
   declare readonly region: string
@@ -80,12 +85,20 @@ export class Sandbox implements SandboxInfo {
 
   /** Seconds without activity after which the sandbox is destroyed or, as its `onIdle` says, hibernated; 0 switches that off. */
   async setTimeout(seconds: number, options: CallOptions = {}): Promise<void> {
-    const call = { method: 'PATCH', path: this.#path, doing: 'set the timeout', limitMs: shortMs } as const
-    const record = await this.#transport.json(
-      { ...call, json: { timeout: seconds }, signal: options.signal },
-      runRecord,
-    )
+    await this.update({ timeoutSec: seconds, signal: options.signal })
+  }
+
+  /** Changes name, labels or timeout; what is left out stays. */
+  async update(options: UpdateOptions): Promise<void> {
+    const { signal, ...changes } = options
+    const call = { method: 'PATCH', path: this.#path, doing: 'change the sandbox', limitMs: shortMs } as const
+    const record = await this.#transport.json({ ...call, json: updateBody(changes), signal }, runRecord)
     Object.assign(this, sandboxInfo(record))
+  }
+
+  /** What was done to it and in it, from the first entry on; `Portico.audit` also tells of sandboxes that are over. */
+  audit(options: CallOptions = {}): AsyncIterable<AuditEntry> {
+    return auditEntries(this.#transport, this.id, options)
   }
 
   /** The record as it is now. A NotFoundError says that the sandbox is gone. */
@@ -107,10 +120,10 @@ export class Sandbox implements SandboxInfo {
 
   /**
    * Makes `count` sandboxes with the files, memory and processes that this one has at the moment; it goes on, and so do the commands under way in it.
-   * A child that fails does not undo the others: `failed` says why. Rejects only if none came to be. Never repeated by itself; if the signal ends the
-   * call, children that come of it are destroyed in the background.
+   * A child that fails does not undo the others: `failed` says why. Rejects only if none came to be. If the signal ends the call, children that
+   * come of it are destroyed in the background, unless you gave an `idempotencyKey`.
    */
-  async fork(count = 1, options: CallOptions = {}): Promise<ForkResult> {
+  async fork(count = 1, options: MakeOptions = {}): Promise<ForkResult> {
     const answer = await this.#creations.make(
       {
         method: 'POST',
@@ -118,7 +131,7 @@ export class Sandbox implements SandboxInfo {
         doing: 'fork the sandbox',
         limitMs: saveMs,
         json: { count },
-        signal: options.signal,
+        ...options,
       },
       forkResponse,
       ({ forks }) => Promise.allSettled(forks.map(({ id }) => destroy(this.#transport, id, undefined, true))),
@@ -132,16 +145,16 @@ export class Sandbox implements SandboxInfo {
 
   /**
    * Keeps the state of this moment until `Portico.deleteSnapshot`, whatever becomes of the sandbox, which goes on; `Portico.restore` makes sandboxes of
-   * it. Never repeated by itself; if the signal ends the call, a snapshot that comes of it is deleted in the background.
+   * it. If the signal ends the call, a snapshot that comes of it is deleted in the background, unless you gave an `idempotencyKey`.
    */
-  async snapshot(options: CallOptions = {}): Promise<SnapshotInfo> {
+  async snapshot(options: MakeOptions = {}): Promise<SnapshotInfo> {
     const answer = await this.#creations.make(
       {
         method: 'POST',
         path: `${this.#path}/snapshot`,
         doing: 'take a snapshot',
         limitMs: saveMs,
-        signal: options.signal,
+        ...options,
       },
       snapshotResponse,
       ({ snapshot_id }) => deleteSnapshot(this.#transport, snapshot_id, undefined, true),

@@ -3,7 +3,15 @@ import { FakeClock } from '@portico/shared/clock'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { type SeenRequest, sendJson, WireServer } from '../test/wire-server.ts'
-import { CapacityError, Portico, type Sandbox, TimeoutError, UnavailableError } from './index.ts'
+import {
+  CapacityError,
+  Portico,
+  RateLimitError,
+  type Sandbox,
+  TimeoutError,
+  UnavailableError,
+  ValidationError,
+} from './index.ts'
 import { type Call, Transport } from './transport.ts'
 
 let wire: WireServer
@@ -71,6 +79,25 @@ describe('a call that is safe to repeat', () => {
     expect(wire.count('GET /v1/runs')).toBe(2)
   })
 
+  it('waits as long as it is asked to', async () => {
+    const clock = new FakeClock()
+    const asked = new Transport({ baseUrl: wire.url, apiKey: wire.apiKey, clock })
+    wire.fail('GET /v1/images', 'overloaded', 1, 2)
+    const call: Call = { method: 'GET', path: '/v1/images', doing: 'look', limitMs: 60_000, repeatable: true }
+    const calling = asked.json(call, z.unknown())
+    await vi.waitFor(() => expect(clock.pending).toBe(1))
+    await clock.advance(1999)
+    expect(clock.pending).toBe(1)
+    await clock.advance(1)
+    expect(await calling).toEqual({ images: ['node', 'python'] })
+  })
+
+  it('fails at once when it is asked to wait for long, and says how long', async () => {
+    wire.fail('GET /v1/runs', 'sandbox_unreachable', 1, 5)
+    await expect(portico.list()).rejects.toMatchObject({ name: 'UnavailableError', retryAfterMs: 5000 })
+    expect(wire.count('GET /v1/runs')).toBe(1)
+  })
+
   it('waits longer each time, and not at all once its signal aborts', async () => {
     vi.spyOn(Math, 'random').mockReturnValue(1)
     const clock = new FakeClock()
@@ -104,10 +131,113 @@ describe('a call that is safe to repeat', () => {
   })
 })
 
-describe('a call that may have had its effect', () => {
+describe('a call that makes something', () => {
   const calls: Record<string, () => Promise<unknown>> = {
     'POST /v1/runs': () => portico.create(),
-    'POST /v1/runs/restore': () => portico.restore('snapaaaa'),
+    'POST /v1/runs/restore': async () => portico.restore((await sandbox.snapshot()).id),
+    'POST /v1/runs/*/fork': () => sandbox.fork(2),
+    'POST /v1/runs/*/snapshot': () => sandbox.snapshot(),
+  }
+  const keys = (route: string) =>
+    wire.requests
+      .filter(({ method, path }) => `${method} ${path.replace(sandbox.id, '*')}` === route)
+      .map(({ headers }) => headers['idempotency-key'])
+
+  it.each(Object.entries(calls))('is repeated with the same key when the answer of %s is lost', async (route, call) => {
+    const before = keys(route).length
+    wire.intercept(route.replace('*', sandbox.id), async (seen, response) => {
+      await wire.perform(seen)
+      response.destroy()
+    })
+    await call()
+    const [first, second, ...more] = keys(route).slice(before)
+    expect(first).toMatch(/^[0-9a-f]{32}$/)
+    expect([second, more]).toEqual([first, []])
+    const made = wire.sandboxes.size + wire.snapshots.size - 1
+    expect(made).toBe({ 'POST /v1/runs': 1, 'POST /v1/runs/*/snapshot': 1 }[route] ?? 2)
+  })
+
+  it.each(Object.entries(calls))('is repeated when %s answers 503', async (route, call) => {
+    const before = keys(route).length
+    wire.fail(route.replace('*', sandbox.id), 'no_runner', 2)
+    await call()
+    expect(keys(route).length).toBe(before + 3)
+  })
+
+  it('has another key each time', async () => {
+    await portico.create()
+    await portico.create()
+    expect(new Set(keys('POST /v1/runs')).size).toBe(3)
+  })
+
+  it('waits for the answer of a call that is under way, beyond four tries', async () => {
+    wire.fail('POST /v1/runs', 'idempotency_pending', 6, 0)
+    await portico.create()
+    expect(wire.count('POST /v1/runs')).toBe(1 + 7)
+    expect(wire.sandboxes.size).toBe(2)
+  })
+
+  it('is not repeated when a limit of the account is reached', async () => {
+    wire.fail('POST /v1/runs', 'quota_exceeded', 9, 5)
+    await expect(portico.create()).rejects.toMatchObject({ name: 'QuotaError', retryAfterMs: 5000 })
+    expect(wire.count('POST /v1/runs')).toBe(2)
+  })
+
+  it('answers with the same sandbox where the program gives the same key', async () => {
+    const first = await portico.create({ image: 'python', idempotencyKey: 'order-7' })
+    const again = await portico.create({ image: 'python', idempotencyKey: 'order-7' })
+    expect(again.id).toBe(first.id)
+    const other = portico.create({ image: 'node', idempotencyKey: 'order-7' })
+    await expect(other).rejects.toMatchObject({ name: 'ConflictError', code: 'idempotency_mismatch' })
+  })
+
+  it('leaves what came of it when it is ended under a key of the program', async () => {
+    const controller = new AbortController()
+    wire.intercept('POST /v1/runs', async (seen) => {
+      await wire.perform(seen)
+      controller.abort(new Error('enough'))
+      await seen.abandoned
+    })
+    const creating = portico.create({ idempotencyKey: 'order-8', signal: controller.signal })
+    await expect(creating).rejects.toThrow('enough')
+    const { id } = await portico.create({ idempotencyKey: 'order-8' })
+    await portico.close()
+    expect(wire.sandboxes.has(id)).toBe(true)
+    expect([wire.sandboxes.size, wire.count('DELETE /v1/runs/*')]).toEqual([2, 0])
+  })
+
+  it.each(['', 'a b', 'schlüssel', 'x'.repeat(256)])('refuses %j as a key', async (idempotencyKey) => {
+    await expect(portico.create({ idempotencyKey })).rejects.toBeInstanceOf(ValidationError)
+    expect(wire.count('POST /v1/runs')).toBe(1)
+  })
+})
+
+describe('a call that was refused for its rate alone', () => {
+  it('is repeated whatever it is', async () => {
+    wire.fail('POST /v1/runs/*', 'rate_limited', 2, 0)
+    expect((await sandbox.exec('echo 1')).stdout).toBe('1\n')
+    wire.fail('POST /v1/runs/*', 'rate_limited', 1, 0)
+    await sandbox.files.write('/a', 'b')
+  })
+
+  it('fails with a RateLimitError when it is refused time and again, or was to wait for long', async () => {
+    wire.fail('POST /v1/runs/*', 'rate_limited', 4, 0)
+    await expect(sandbox.exec('x')).rejects.toBeInstanceOf(RateLimitError)
+    expect(wire.count('POST /v1/runs/*')).toBe(4)
+    wire.fail('POST /v1/runs/*', 'rate_limited', 1, 60)
+    await expect(sandbox.exec('x')).rejects.toMatchObject({ name: 'RateLimitError', retryAfterMs: 60_000 })
+  })
+
+  it('is not repeated where its body can be sent once only', async () => {
+    wire.fail('POST /v1/runs/*', 'rate_limited', 1, 0)
+    const once = new Blob(['x']).stream()
+    await expect(sandbox.files.write('/a', once)).rejects.toBeInstanceOf(RateLimitError)
+  })
+})
+
+describe('a call that may have had its effect', () => {
+  const calls: Record<string, () => Promise<unknown>> = {
+    'POST /v1/webhooks': () => portico.webhooks.create({ url: 'https://hook.example' }),
     'POST /v1/runs/*': () => sandbox.exec('echo 1'),
     'PATCH /v1/runs/*': () => sandbox.setTimeout(9),
   }
@@ -262,6 +392,7 @@ describe('a platform that is not there', () => {
 const record = {
   id: 'runaaaa',
   status: 'running',
+  labels: {},
   image: 'python',
   resolved_image: 'python',
   region: 'local',

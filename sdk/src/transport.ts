@@ -1,6 +1,7 @@
 /**
  * One HTTP call: key, limit, repeats where they are safe, and an answer that has been checked or an error of the SDK. Knows nothing of sandboxes.
- * A call is repeated only if it says `repeatable`: looking something up, or what is the same done twice, such as destroying.
+ * A call is repeated only if it says `repeatable` (looking something up, or what is the same done twice, such as destroying) or has an idempotency key,
+ * under which the platform does it once. One that was refused for its rate alone did nothing, and is repeated whatever it is.
  */
 
 import { Backoff } from '@portico/shared/backoff'
@@ -8,9 +9,9 @@ import { type Clock, sleep, systemClock } from '@portico/shared/clock'
 import { abortable } from '@portico/shared/dispose'
 import type { z } from 'zod'
 import { CallScope } from './call-scope.ts'
-import { makeError, UnavailableError } from './errors.ts'
+import { makeError, PorticoError, RateLimitError, UnavailableError } from './errors.ts'
 import { refused, unreachable, unreadable } from './failures.ts'
-import { idleMs, retries } from './limits.ts'
+import { idleMs, longestWaitMs, retries } from './limits.ts'
 import { patient } from './platform.ts'
 
 /** A body that is no JSON. */
@@ -18,7 +19,7 @@ export type Bytes = string | Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uin
 
 /** One call of the API. */
 export interface Call {
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** Path and query. */
   readonly path: string
   /** Completes "cannot …" in its errors. */
@@ -29,6 +30,8 @@ export interface Call {
   readonly json?: unknown
   readonly bytes?: Bytes
   readonly repeatable?: boolean
+  /** The platform does a call with this key once, however often it comes. */
+  readonly idempotencyKey?: string | undefined
   /** Goes on when the client is closed. */
   readonly detached?: boolean
 }
@@ -100,12 +103,15 @@ export class Transport {
 
   async #send(call: Call, scope: CallScope): Promise<Response> {
     const backoff = new Backoff(retries)
-    for (let left = call.repeatable ? retries.tries : 1; ; left--) {
+    for (let left: number = retries.tries; ; ) {
       try {
         return await this.#once(call, scope)
       } catch (error) {
-        if (left === 1 || !(error instanceof UnavailableError)) throw error
-        await sleep(backoff.next(), scope.signal, this.#clock)
+        const waitMs = mayRepeat(call, error) ? Math.max(error.retryAfterMs ?? 0, backoff.next()) : undefined
+        // The answer to a call that is under way is worth the whole limit.
+        if (!(error instanceof PorticoError && error.code === 'idempotency_pending')) left--
+        if (waitMs === undefined || waitMs > longestWaitMs || left === 0) throw error
+        await sleep(waitMs, scope.signal, this.#clock)
       }
     }
   }
@@ -121,6 +127,7 @@ export class Transport {
 
   #init(call: Call, scope: CallScope): RequestInit {
     const headers: Record<string, string> = { authorization: `Bearer ${this.#apiKey}`, accept: '*/*' }
+    if (call.idempotencyKey !== undefined) headers['idempotency-key'] = call.idempotencyKey
     const init: RequestInit = { method: call.method, headers, redirect: 'manual', signal: scope.signal, ...this.#extra }
     if (call.json !== undefined) {
       headers['content-type'] = 'application/json'
@@ -175,6 +182,14 @@ export class Transport {
       { highWaterMark: 0 },
     )
   }
+}
+
+/** Whether the same call once more can do no harm and may do better. */
+function mayRepeat(call: Call, error: unknown): error is PorticoError {
+  if (!(error instanceof PorticoError)) return false
+  if (error instanceof RateLimitError) return !(call.bytes instanceof ReadableStream)
+  if (call.idempotencyKey !== undefined && error.code === 'idempotency_pending') return true
+  return (call.repeatable === true || call.idempotencyKey !== undefined) && error instanceof UnavailableError
 }
 
 function check<Schema extends z.ZodType>(response: Response, doing: string, text: string, schema: Schema) {

@@ -34,7 +34,8 @@ afterAll(async () => {
 })
 
 const program = `
-import { NotFoundError, Portico, type ExecResult, type Sandbox } from '@portico/sdk'
+import { AuthenticationError, NotFoundError, Portico, type ExecResult, type Sandbox } from '@portico/sdk'
+import { PorticoAdmin } from '@portico/sdk/admin'
 
 const portico = new Portico()
 const sandbox: Sandbox = await portico.create({ image: 'python', memMiB: 256 })
@@ -45,6 +46,10 @@ const bytes: Uint8Array = await sandbox.files.read('/nowhere').catch((error: unk
 })
 console.log(result.exitCode, result.stdout.trim(), bytes.length, (await sandbox.destroy()).costCents)
 await sandbox[Symbol.asyncDispose]()
+
+const stranger = new PorticoAdmin({ adminKey: 'wrong' })
+const refused = await stranger.runners.list().catch((error: unknown) => error instanceof AuthenticationError)
+console.log(refused, (await new PorticoAdmin().runners.list()).length)
 `
 
 /** A program as JavaScript: every type of this one stands where it can be cut. */
@@ -53,9 +58,10 @@ const javascript = program
   .replaceAll(/: (Sandbox|ExecResult|Uint8Array|unknown)\b/g, '')
 
 describe('the built package', () => {
-  it('holds one module and its declarations, and names nothing of the checkout', async () => {
+  it('holds its two modules, what they share, and declarations, and names nothing of the checkout', async () => {
     const files = await readdir(join(installed, 'dist'))
-    expect(files.filter((name) => !name.endsWith('.d.ts'))).toEqual(['index.js'])
+    const modules = files.filter((name) => !name.endsWith('.d.ts')).sort()
+    expect(modules).toEqual(['admin.js', expect.stringMatching(/^common-\w+\.js$/), 'index.js'])
     for (const name of files) {
       const text = await readFile(join(installed, 'dist', name), 'utf8')
       const imports = [...text.matchAll(/(?:from|import) ?\(?["']([^"']+)["']/g)].map((found) => found[1])
@@ -81,7 +87,7 @@ describe('the built package', () => {
         cwd: home,
         env: { ...process.env, ...wire.environment },
       })
-      expect({ version, stdout, stderr }).toEqual({ version, stdout: '0 hi 2 0.0016\n', stderr: '' })
+      expect({ version, stdout, stderr }).toEqual({ version, stdout: '0 hi 2 0.0016\ntrue 0\n', stderr: '' })
     }
     expect(versions.size).toBeGreaterThan(0)
   })

@@ -22,7 +22,13 @@ const printed = [
   'long ago\n',
   'true hibernated\nLinux 6.12\n\n',
   'file_not_found cannot read /nowhere: no such file\n',
+  'true\n',
   'nobody waits for it\n',
+  'build 7 running\n',
+  'short true\n0\n',
+  "true\n{ ok: false, line: 1, why: 'entry 0 is due, and this is entry 1' }\n",
+  'true\n400\n',
+  'true read-only\n10\n',
 ]
 
 async function guest({ command, stdin, env }: ExecRequest, seen: SeenRequest) {

@@ -21,7 +21,7 @@ export interface StoredSnapshot {
 
 /** New sandboxes with the files of another one. */
 export function copies({ record, files }: StoredSandbox, count: number, changes: Partial<RunRecord>): StoredSandbox[] {
-  const { forked_from: _parent, restored_from: _snapshot, ...common } = record
+  const { forked_from: _parent, restored_from: _snapshot, name: _name, ...common } = record
   const created_at = new Date().toISOString()
   return Array.from({ length: count }, () => ({
     record: { ...common, status: 'running', id: newSandboxId(), created_at, ...changes },

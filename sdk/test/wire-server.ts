@@ -1,6 +1,7 @@
 /**
  * A platform in one process: an HTTP server that speaks the documented wire and checks what it is asked with the shared schemas. Its guest is a small
- * script (`guest.ts`), or what a test puts in `exec`; a copy of a sandbox (`wire-saved.ts`) has its files. It remembers every request, and answers chosen ones as a test says: with an error, late, or not.
+ * script (`guest.ts`), or what a test puts in `exec`; a copy of a sandbox (`wire-saved.ts`) has its files; `wire-account.ts` and `wire-admin.ts` keep what
+ * is the account's and the operator's. It remembers every request, and answers chosen ones as a test says: with an error, late, or not.
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -20,20 +21,13 @@ import {
 } from '@portico/shared/api'
 import { AppError, describe, type ErrorCode } from '@portico/shared/errors'
 import { newRequestId, newSandboxId } from '@portico/shared/ids'
-import type { z } from 'zod'
 import { scriptedGuest } from './guest.ts'
+import { WireAccount } from './wire-account.ts'
+import { WireAdmin } from './wire-admin.ts'
+import { matches, parse, read, type SeenRequest } from './wire-request.ts'
 import { copies, hibernate, resume, type StoredSandbox, type StoredSnapshot, snapshot, wake } from './wire-saved.ts'
 
-/** A request as it arrived. */
-export interface SeenRequest {
-  readonly method: string
-  readonly path: string
-  readonly query: URLSearchParams
-  readonly headers: IncomingMessage['headers']
-  readonly body: Buffer
-  /** Resolves when the caller has gone before it was answered. */
-  readonly abandoned: Promise<void>
-}
+export type { SeenRequest } from './wire-request.ts'
 
 /** Answers instead of the platform. */
 export type Interceptor = (seen: SeenRequest, response: ServerResponse) => unknown
@@ -46,6 +40,8 @@ interface Interception {
 
 export class WireServer {
   readonly apiKey = 'portico_live_local_account_secret'
+  readonly account = new WireAccount()
+  readonly admin = new WireAdmin()
   readonly requests: SeenRequest[] = []
   readonly sandboxes = new Map<string, StoredSandbox>()
   readonly snapshots = new Map<string, StoredSnapshot>()
@@ -53,6 +49,8 @@ export class WireServer {
   /** What the guest answers to a command. */
   exec: (request: ExecRequest, seen: SeenRequest) => Promise<ExecResponse> | ExecResponse = scriptedGuest
   readonly #server: Server
+  /** Answers by their idempotency keys. */
+  readonly #answered = new Map<string, { readonly request: string; readonly answer: Answer }>()
   readonly #interceptions: Interception[] = []
   readonly #waiting: { route: string; found: (seen: SeenRequest) => void }[] = []
 
@@ -71,8 +69,8 @@ export class WireServer {
   }
 
   /** The environment that points SDK and CLI here. */
-  get environment(): { PORTICO_URL: string; PORTICO_API_KEY: string } {
-    return { PORTICO_URL: this.url, PORTICO_API_KEY: this.apiKey }
+  get environment(): { PORTICO_URL: string; PORTICO_API_KEY: string; PORTICO_ADMIN_KEY: string } {
+    return { PORTICO_URL: this.url, PORTICO_API_KEY: this.apiKey, PORTICO_ADMIN_KEY: this.admin.key }
   }
 
   /** Answers the next `times` requests of a route, such as `POST /v1/runs` or `GET /v1/runs/*`, by `answer`. */
@@ -80,9 +78,10 @@ export class WireServer {
     this.#interceptions.push({ route, answer, left: times })
   }
 
-  /** Answers the next `times` requests of a route with an error of the table. */
-  fail(route: string, code: ErrorCode, times = 1): void {
-    this.intercept(route, (_seen, response) => sendError(response, new AppError(code, `cannot do it: ${code}`)), times)
+  /** Answers the next `times` requests of a route with an error of the table, which asks to be called again after so many seconds. */
+  fail(route: string, code: ErrorCode, times = 1, retryAfter?: number): void {
+    const error = new AppError(code, `cannot do it: ${code}`)
+    this.intercept(route, (_seen, response) => sendError(response, error, retryAfter), times)
   }
 
   /** The next request of a route, at the moment it has arrived whole. */
@@ -105,6 +104,11 @@ export class WireServer {
     send(response, await this.#answer(seen))
   }
 
+  /** Does what is asked as the platform does, and keeps the answer to itself. */
+  async perform(seen: SeenRequest): Promise<void> {
+    await this.#answer(seen)
+  }
+
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       const seen = await read(request, response)
@@ -123,13 +127,26 @@ export class WireServer {
   }
 
   async #answer(seen: SeenRequest): Promise<Answer> {
+    if (seen.path.startsWith('/admin/')) return json(...this.admin.answer(seen))
     if (seen.headers.authorization !== `Bearer ${this.apiKey}`)
       throw new AppError('unauthorized', 'cannot use the API: the key is not known')
+    const key = seen.headers['idempotency-key']
+    if (typeof key !== 'string') return await this.#do(seen)
+    const request = `${seen.method} ${seen.path} ${seen.body}`
+    const before = this.#answered.get(key)
+    if (before && before.request !== request)
+      throw new AppError('idempotency_mismatch', 'cannot use the key: it stands for another request')
+    const answer = before?.answer ?? (await this.#do(seen))
+    this.#answered.set(key, { request, answer })
+    return answer
+  }
+
+  async #do(seen: SeenRequest): Promise<Answer> {
     const [, version, resource, id, ...rest] = seen.path.split('/')
     if (version !== 'v1') throw new AppError('not_found', `cannot find ${seen.path}`)
     if (resource === 'images') return json(200, { images: this.images })
     if (resource === 'snapshots') return this.#saved(seen, id)
-    if (resource !== 'runs') throw new AppError('not_found', `cannot find ${seen.path}`)
+    if (resource !== 'runs' || id === 'history' || rest[0] === 'audit') return this.#ofAccount(seen)
     if (id === undefined) return this.#collection(seen)
     if (id === 'restore') return this.#restore(seen)
     const sandbox = this.sandboxes.get(id)
@@ -137,14 +154,24 @@ export class WireServer {
     return await this.#one(sandbox, seen, rest)
   }
 
+  #ofAccount(seen: SeenRequest): Answer {
+    const found = this.account.answer(seen, this.sandboxes.size)
+    return typeof found === 'string' ? { status: 200, type: 'application/x-ndjson', body: found } : json(...found)
+  }
+
   #collection(seen: SeenRequest): Answer {
-    if (seen.method === 'GET')
-      return json(200, { runs: [...this.sandboxes.values()].map(({ record }) => record).reverse() })
-    const { image, vcpus, mem_mib, disk_mib, timeout, auto_resume, on_idle } = parse(createRequest, seen)
+    if (seen.method === 'GET') {
+      const records = [...this.sandboxes.values()].map(({ record }) => record).reverse()
+      return json(200, this.account.page(records.filter(fits(seen.query)), seen.query))
+    }
+    const asked = parse(createRequest, seen)
+    const { image, vcpus, mem_mib, disk_mib, timeout, auto_resume, on_idle, name, labels } = asked
     if (image.startsWith('no-such')) throw new AppError('image_unknown', `cannot create a sandbox: no image ${image}`)
     const record: RunRecord = {
       id: newSandboxId(),
       status: 'running',
+      ...(name === undefined ? {} : { name }),
+      labels,
       image,
       resolved_image: image.split(':')[0] ?? image,
       region: 'local',
@@ -158,6 +185,7 @@ export class WireServer {
       created_at: new Date().toISOString(),
     }
     this.sandboxes.set(record.id, { record, files: new Map() })
+    this.account.note(record.id, 'sandbox.created', { image, vcpus })
     return json(201, record)
   }
 
@@ -182,9 +210,15 @@ export class WireServer {
     }
     if (seen.method === 'DELETE') {
       this.sandboxes.delete(sandbox.record.id)
+      this.account.end(sandbox.record, usage)
       return json(200, { status: 'destroyed', ...usage })
     }
-    if (seen.method === 'PATCH') sandbox.record = { ...sandbox.record, ...parse(updateRequest, seen) }
+    if (seen.method === 'PATCH') {
+      const { timeout, labels, name = sandbox.record.name } = parse(updateRequest, seen)
+      const { name: _former, ...record } = sandbox.record
+      Object.assign(record, timeout === undefined ? {} : { timeout }, labels === undefined ? {} : { labels })
+      sandbox.record = typeof name === 'string' ? { ...record, name } : record
+    }
     return json(200, sandbox.record)
   }
 
@@ -196,12 +230,14 @@ export class WireServer {
   }
 
   #restore(seen: SeenRequest): Answer {
-    const { snapshot_id, timeout, auto_resume, on_idle } = parse(restoreRequest, seen)
+    const { snapshot_id, timeout, auto_resume, on_idle, name, labels } = parse(restoreRequest, seen)
     const from = this.snapshots.get(snapshot_id)
     if (!from) throw new AppError('snapshot_not_found', `cannot find snapshot ${snapshot_id}`)
     const { record } = from.sandbox
     const [restored] = copies(from.sandbox, 1, {
       restored_from: snapshot_id,
+      ...(name === undefined ? {} : { name }),
+      labels: labels ?? record.labels,
       timeout: timeout ?? record.timeout,
       auto_resume: auto_resume ?? record.auto_resume,
       on_idle: on_idle ?? record.on_idle,
@@ -241,7 +277,8 @@ export function sendJson(response: ServerResponse, status: number, value: unknow
 }
 
 /** Answers with the platform's error body. */
-function sendError(response: ServerResponse, error: AppError): void {
+function sendError(response: ServerResponse, error: AppError, retryAfter?: number): void {
+  if (retryAfter !== undefined) response.setHeader('retry-after', String(retryAfter))
   const { retryable, hint } = describe(error.code)
   const about = { error: error.message, code: error.code, retryable, request_id: newRequestId() }
   const body: ErrorBody = hint === undefined ? about : { ...about, hint }
@@ -282,28 +319,15 @@ function files(sandbox: StoredSandbox, verb: string | undefined, seen: SeenReque
   return json(200, { path, entries: details.map(({ name }) => name), details })
 }
 
-async function read(request: IncomingMessage, response: ServerResponse): Promise<SeenRequest> {
-  const url = new URL(request.url ?? '/', 'http://wire')
-  const abandoned = new Promise<void>((resolve) =>
-    response.once('close', () => {
-      if (!response.writableFinished) resolve()
-    }),
-  )
-  const chunks: Buffer[] = []
-  for await (const chunk of request) chunks.push(chunk as Buffer)
-  const { method = 'GET', headers } = request
-  return { method, path: url.pathname, query: url.searchParams, headers, body: Buffer.concat(chunks), abandoned }
-}
-
-function matches(route: string, seen: SeenRequest): boolean {
-  const [method, path = ''] = route.split(' ')
-  if (method !== seen.method) return false
-  return path.endsWith('*') ? seen.path.startsWith(path.slice(0, -1)) : seen.path === path
-}
-
-function parse<Schema extends z.ZodType>(schema: Schema, seen: SeenRequest): z.output<Schema> {
-  const checked = schema.safeParse(JSON.parse(seen.body.toString()))
-  if (checked.success) return checked.data
-  const issue = checked.error.issues[0]
-  throw new AppError('invalid_request', `cannot use ${issue?.path.join('.')}: ${issue?.message}`)
+/** Whether a record is one that a list asks for. */
+function fits(query: URLSearchParams): (record: RunRecord) => boolean {
+  const states = query.get('state')?.split(',')
+  const labels = query
+    .getAll('label')
+    .map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 1)])
+  return ({ status, name, region, labels: has }) =>
+    (states?.includes(status) ?? true) &&
+    labels.every(([key = '', value]) => has[key] === value) &&
+    name === (query.get('name') ?? name) &&
+    region === (query.get('region') ?? region)
 }

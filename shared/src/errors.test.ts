@@ -12,7 +12,7 @@ group('the table', () => {
 
   test('what may succeed later says so with a status that a client tries again on', () => {
     for (const code of errorCodes.filter((one) => describe(one).retryable))
-      expect([421, 429, 503, 504], code).toContain(describe(code).status)
+      expect([409, 421, 429, 503, 504], code).toContain(describe(code).status)
   })
 
   test('holds codes and nothing that every object has', () => {

@@ -8,6 +8,8 @@ interface ErrorRow {
   readonly status: number
   readonly retryable: boolean
   readonly hint?: string
+  /** Seconds after which the same call is worth another try: the answer's `Retry-After`. */
+  readonly retryAfter?: number
 }
 
 const table = {
@@ -60,6 +62,35 @@ const table = {
   not_directory: { status: 409, retryable: false },
   payload_too_large: { status: 413, retryable: false },
   capacity: { status: 429, retryable: true, hint: 'Destroy a sandbox or try again later.' },
+  quota_exceeded: {
+    status: 429,
+    retryable: true,
+    hint: 'Destroy what is no longer needed, or have the limit raised by the operator.',
+    retryAfter: 5,
+  },
+  rate_limited: { status: 429, retryable: true, hint: 'Send fewer requests per second.', retryAfter: 1 },
+  idempotency_pending: {
+    status: 409,
+    retryable: true,
+    hint: 'The first call with this Idempotency-Key is still under way; ask again for its answer.',
+    retryAfter: 1,
+  },
+  idempotency_mismatch: {
+    status: 422,
+    retryable: false,
+    hint: 'Use a new Idempotency-Key for another request.',
+  },
+  sandbox_lost: {
+    status: 410,
+    retryable: false,
+    hint: 'Its runner was given up by the operator; create a new one.',
+  },
+  sandbox_unreachable: {
+    status: 503,
+    retryable: true,
+    hint: 'Its runner is not connected; the sandbox goes on when the runner is back.',
+    retryAfter: 5,
+  },
   internal: { status: 500, retryable: false, hint: 'Report the request id.' },
   sandbox_failed: { status: 500, retryable: false, hint: 'Its virtual machine ended unexpectedly; create a new one.' },
   guest_error: { status: 502, retryable: false },
@@ -133,6 +164,11 @@ export class AppError extends Error {
 
   get hint(): string | undefined {
     return describe(this.code).hint
+  }
+
+  /** Seconds; undefined where waiting does not help. */
+  get retryAfter(): number | undefined {
+    return describe(this.code).retryAfter
   }
 
   /** Code and message alone; the cause stays here. */

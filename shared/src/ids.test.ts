@@ -7,11 +7,13 @@ import {
   newRunnerId,
   newSandboxId,
   newSnapshotId,
+  newWebhookId,
   parseAccountId,
   parseRegion,
   parseRunnerId,
   parseSandboxId,
   parseSnapshotId,
+  parseWebhookId,
 } from './ids.ts'
 
 const kinds = [
@@ -19,6 +21,7 @@ const kinds = [
   { name: 'account', make: newAccountId, parse: parseAccountId, prefix: '' },
   { name: 'runner', make: newRunnerId, parse: parseRunnerId, prefix: 'runner' },
   { name: 'snapshot', make: newSnapshotId, parse: parseSnapshotId, prefix: 'snap' },
+  { name: 'webhook', make: newWebhookId, parse: parseWebhookId, prefix: 'hook' },
 ] as const
 
 describe.each(kinds)('a $name id', ({ make, parse, prefix }) => {

@@ -14,6 +14,10 @@ export type AccountId = Branded<'AccountId'>
 export type RunnerId = Branded<'RunnerId'>
 /** `snap` and 26 characters of `[a-z2-7]`. */
 export type SnapshotId = Branded<'SnapshotId'>
+/** `hook` and 26 characters of `[a-z2-7]`. */
+export type WebhookId = Branded<'WebhookId'>
+/** `dlv` and 26 characters of `[a-z2-7]`. */
+export type DeliveryId = Branded<'DeliveryId'>
 /** `req` and 26 characters of `[a-z2-7]`. */
 export type RequestId = Branded<'RequestId'>
 
@@ -50,12 +54,15 @@ export const newSandboxId = (): SandboxId => `run${random()}` as SandboxId
 export const newAccountId = (): AccountId => random() as AccountId
 export const newRunnerId = (): RunnerId => `runner${random()}` as RunnerId
 export const newSnapshotId = (): SnapshotId => `snap${random()}` as SnapshotId
+export const newWebhookId = (): WebhookId => `hook${random()}` as WebhookId
+export const newDeliveryId = (): DeliveryId => `dlv${random()}` as DeliveryId
 export const newRequestId = (): RequestId => `req${random()}` as RequestId
 
 /** The id, or undefined if the text is not one. */
 export const parseSandboxId = parser<'SandboxId'>('run')
 export const parseAccountId = parser<'AccountId'>('')
 export const parseSnapshotId = parser<'SnapshotId'>('snap')
+export const parseWebhookId = parser<'WebhookId'>('hook')
 export const parseRunnerId = parser<'RunnerId'>('runner')
 
 /** A region as it stands in keys and host names: `us`, `eu`, `local`, `ap1`. */

@@ -25,8 +25,8 @@ const regressions = JSON.parse(
   readFileSync(new URL('./lifecycle.regressions.json', import.meta.url), 'utf8'),
 ) as readonly Regression[]
 
-/** The moves of the drawing, and staying. Every state may fail, be asked to end, or end. */
-const ends = ['error', 'destroying', 'destroyed'] as const
+/** The moves of the drawing, and staying. Every state may fail, be asked to end, end, or be lost. */
+const ends = ['error', 'destroying', 'destroyed', 'lost'] as const
 const drawn: Record<SandboxState, readonly SandboxState[]> = {
   creating: ['creating', 'running', ...ends],
   running: ['running', 'hibernating', ...ends],
@@ -34,8 +34,9 @@ const drawn: Record<SandboxState, readonly SandboxState[]> = {
   hibernated: ['hibernated', 'resuming', ...ends],
   resuming: ['resuming', 'running', 'hibernated', ...ends],
   error: ends,
-  destroying: ['destroying', 'destroyed'],
+  destroying: ['destroying', 'destroyed', 'lost'],
   destroyed: ['destroyed'],
+  lost: ['lost'],
 }
 
 const isRequest = (step: Step): step is SandboxRequest => (sandboxRequests as readonly string[]).includes(step)
@@ -54,7 +55,7 @@ function walk(steps: readonly Step[]): SandboxState {
     const next = take(state, step)
     expect(drawn[state], `${state} after ${step}`).toContain(next)
     askedToDestroy ||= step === 'destroy'
-    if (askedToDestroy) expect(['destroying', 'destroyed']).toContain(next)
+    if (askedToDestroy) expect(['destroying', 'destroyed', 'lost']).toContain(next)
     if (isRequest(step)) expect(take(next, step), `${step} again`).toBe(next)
     if ((step === 'use' || step === 'copy') && request(state, step).kind === 'accepted')
       expect([state, next]).toEqual(['running', 'running'])
@@ -66,7 +67,8 @@ function walk(steps: readonly Step[]): SandboxState {
 describe('sequences that once went wrong, or might', () => {
   test.each(regressions)('$name', ({ steps }) => {
     const state = walk(steps)
-    if (steps.includes('ended')) expect(state).toBe('destroyed')
+    if (steps.includes('lost')) expect(state).toBe('lost')
+    else if (steps.includes('ended')) expect(state).toBe('destroyed')
   })
 })
 
@@ -120,7 +122,13 @@ test('nothing but a sandbox with a machine holds a place and is billed', () => {
   expect(sandboxStates.filter(holdsMachine)).toEqual(['creating', 'running', 'hibernating', 'resuming'])
 })
 
-test('only the last state is final, and nothing leaves it', () => {
-  expect(sandboxStates.filter(isFinal)).toEqual(['destroyed'])
-  for (const step of [...sandboxEvents, ...sandboxRequests]) expect(take('destroyed', step)).toBe('destroyed')
+test('what is destroyed or lost stays so, whatever comes', () => {
+  expect(sandboxStates.filter(isFinal)).toEqual(['destroyed', 'lost'])
+  for (const state of sandboxStates.filter(isFinal))
+    for (const step of [...sandboxEvents, ...sandboxRequests]) expect(take(state, step)).toBe(state)
+})
+
+test('one that was lost with its runner can be asked to end, and for nothing else', () => {
+  for (const asked of sandboxRequests)
+    expect(request('lost', asked).kind).toBe(asked === 'destroy' ? 'ignored' : 'denied')
 })

@@ -10,8 +10,11 @@
  *      │
  *   any of these ── failed ──▶ error          any of these, and error ── destroy ──▶ destroying ── ended ──▶ destroyed
  *
+ *   any of these but destroyed ── lost ──▶ lost
+ *
  * `kept` means that a step did not work out and nothing was lost: a sandbox that could not be saved runs on, one that could not be woken sleeps on.
- * `destroyed` is the end. `error` keeps its reason until somebody destroys it. Everything is safe to repeat.
+ * `destroyed` is the end, and so is `lost`: the operator gave its runner up. A runner never says `lost`.
+ * `error` keeps its reason until somebody destroys it. Everything is safe to repeat.
  */
 
 export const sandboxStates = [
@@ -23,11 +26,12 @@ export const sandboxStates = [
   'destroying',
   'destroyed',
   'error',
+  'lost',
 ] as const
 export type SandboxState = (typeof sandboxStates)[number]
 
 /** What happens to a sandbox by itself. */
-export const sandboxEvents = ['ready', 'saved', 'kept', 'failed', 'ended'] as const
+export const sandboxEvents = ['ready', 'saved', 'kept', 'failed', 'ended', 'lost'] as const
 export type SandboxEvent = (typeof sandboxEvents)[number]
 
 /** What somebody asks of a sandbox. `copy` is a fork or a snapshot: its state at one moment, while it runs on. */
@@ -46,6 +50,7 @@ const accepted = (next: SandboxState): Verdict => ({ kind: 'accepted', next })
 
 /** Whether a request is allowed in a state, and where it leads. */
 export function request(state: SandboxState, asked: SandboxRequest): Verdict {
+  if (state === 'lost') return asked === 'destroy' ? ignored : denied('it was lost with its runner')
   if (asked === 'destroy') return state === 'destroying' || state === 'destroyed' ? ignored : accepted('destroying')
   if (state === 'destroying' || state === 'destroyed') return denied('it is destroyed')
   if (state === 'error') return denied('its virtual machine ended unexpectedly')
@@ -67,6 +72,7 @@ export function request(state: SandboxState, asked: SandboxRequest): Verdict {
 
 /** The state after an event; an event that comes too late changes nothing. */
 export function after(state: SandboxState, event: SandboxEvent): SandboxState {
+  if (state === 'lost') return state
   switch (event) {
     case 'ready':
       return state === 'creating' || state === 'resuming' ? 'running' : state
@@ -79,6 +85,8 @@ export function after(state: SandboxState, event: SandboxEvent): SandboxState {
       return state === 'destroying' || state === 'destroyed' ? state : 'error'
     case 'ended':
       return 'destroyed'
+    case 'lost':
+      return state === 'destroyed' ? state : 'lost'
   }
 }
 
@@ -89,5 +97,5 @@ export function holdsMachine(state: SandboxState): boolean {
 
 /** Whether nothing can happen to it any more. */
 export function isFinal(state: SandboxState): boolean {
-  return state === 'destroyed'
+  return state === 'destroyed' || state === 'lost'
 }

@@ -31,7 +31,7 @@ function schemas(named: Readonly<Record<string, z.ZodType>>): object {
 /** What `schema/gen-N.json` freezes. */
 export function wireSurface(): object {
   return {
-    generation: frame.generation,
+    generation: { tunnel: frame.tunnelGeneration, guest: frame.generation },
     frames: frames(),
     limits: numbers(),
     heads: {

@@ -13,6 +13,12 @@ const timesFloor =
   ({ ratio }) =>
     ratio === undefined ? undefined : { text: `<= ${limit}x floor`, met: ratio <= limit }
 
+/** At least the floor's rate divided by `limit`. */
+const rateOfFloor =
+  (limit: number): Judge =>
+  ({ ratio, floor }) =>
+    ratio === undefined ? undefined : { text: `<= ${limit}x ${floor?.name}`, met: ratio * limit >= 1 }
+
 /** Faster than each peer that ran; no goal where none did. */
 const fasterThanPeers =
   (what: 'checkpoint' | 'restore'): Judge =>
@@ -27,6 +33,10 @@ const goals: Readonly<Record<string, Judge>> = {
   'create.template': timesFloor(1.25),
   'create.pool': atMost(35),
   'create.edge': atMost(60),
+  'edge.rps.1': rateOfFloor(2),
+  'edge.rps.32': rateOfFloor(2),
+  'edge.rps.256': rateOfFloor(2),
+  'edge.p50.32': timesFloor(2),
   'fork.pause.64MiB': atMost(60),
   'hibernate.64MiB': fasterThanPeers('checkpoint'),
   'snapshot.64MiB': fasterThanPeers('checkpoint'),

@@ -11,6 +11,7 @@ import { channelFloor } from './channel-floor.ts'
 import { create } from './create.ts'
 import { exec } from './exec.ts'
 import { forks } from './forks.ts'
+import { frontDoor } from './front-door.ts'
 import { judged } from './goals.ts'
 import type { Measurement, Run } from './measurement.ts'
 import { memory } from './memory.ts'
@@ -19,7 +20,7 @@ import { starts } from './starts.ts'
 import { type Row, table, unavailable } from './stats.ts'
 import { transfer } from './transfer.ts'
 
-const measurements: readonly Measurement[] = [create, starts, exec, forks, saving, memory, transfer]
+const measurements: readonly Measurement[] = [create, starts, exec, forks, saving, memory, transfer, frontDoor]
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -14,6 +14,8 @@ export interface Row {
   readonly ratio?: number
   /** What it has to show, and whether it did. */
   readonly goal?: { readonly text: string; readonly met: boolean }
+  /** What else there is to know of it. */
+  readonly note?: string
   /** Why there is no number. */
   readonly missing?: string
 }
@@ -71,7 +73,8 @@ export function table(rows: readonly Row[]): string {
       .join('  ')
       .trimEnd()
   const missing = rows.flatMap(({ name, missing: why }) => (why === undefined ? [] : [`${name}: not measured: ${why}`]))
-  return `${[...[head, ...cells].map(line), ...missing].join('\n')}\n`
+  const notes = rows.flatMap(({ name, note }) => (note === undefined ? [] : [`${name}: ${note}`]))
+  return `${[...[head, ...cells].map(line), ...notes, ...missing].join('\n')}\n`
 }
 
 function shown(value: number | undefined): string {

@@ -10,6 +10,9 @@ import { clientsFolder, installClients } from './clients.ts'
 
 type IsorunModule = typeof import('./clients/node_modules/isorun/dist/index.js')
 
+/** The account's index and notes of calls follow the answers. */
+const eventually = { timeout: 20_000, interval: 200 }
+
 describe('isorun 1.0.1', () => {
   let platform: TestPlatform
   let isorun: InstanceType<IsorunModule['Isorun']>
@@ -148,6 +151,56 @@ describe('isorun 1.0.1', () => {
     expect(await isorun.listSnapshots()).toEqual([])
     await expect(isorun.restore(snapshot.id)).rejects.toMatchObject({ status: 404 })
     await expect(isorun.deleteSnapshot(snapshot.id)).rejects.toMatchObject({ status: 404 })
+  })
+
+  it('tells usage, history and the audit log of a sandbox, while it runs and after its end', async () => {
+    const before = await isorun.usage()
+    expect(before).toMatchObject({ activeSandboxes: 0, activeCostCents: 0 })
+    const started = Date.now()
+    const sandbox = await isorun.create({ vcpus: 2, memMiB: 512 })
+    expect((await sandbox.exec('exit 3')).exitCode).toBe(3)
+    await sandbox.writeFile('/app/note', 'kept')
+
+    await expect.poll(async () => (await isorun.usage()).activeSandboxes, eventually).toBe(1)
+    const running = await isorun.usage()
+    expect(running.historySandboxes).toBe(before.historySandboxes)
+    expect(running.activeCostCents).toBeGreaterThan(0)
+    expect(running.totalCostCents).toBeCloseTo(running.activeCostCents + running.historyCostCents, 10)
+    expect(Date.parse(running.asOf)).toBeGreaterThanOrEqual(started)
+    expect((await isorun.history()).map(({ id }) => id)).not.toContain(sandbox.id)
+
+    const eventsOf = async () => (await sandbox.auditLog()).map(({ event }) => event)
+    const noted = ['sandbox.created', 'exec.start', 'exec.exit', 'file.uploaded']
+    await expect.poll(eventsOf, eventually).toEqual(noted)
+    const used = await sandbox.destroy()
+
+    await expect.poll(async () => (await isorun.usage()).historySandboxes, eventually).toBe(before.historySandboxes + 1)
+    const after = await isorun.usage()
+    expect(after).toMatchObject({ activeSandboxes: 0, activeCostCents: 0 })
+    expect(after.totalCostCents - before.totalCostCents).toBeCloseTo(used.costCents, 10)
+    expect(after.cpuSeconds - before.cpuSeconds).toBeCloseTo(used.cpuMs / 1000, 6)
+    expect(after.memSeconds - before.memSeconds).toBeCloseTo(used.uptimeMs / 2 / 1000, 6)
+
+    const [newest] = await isorun.history()
+    const { status: _, ...figures } = used
+    expect(newest).toMatchObject({ id: sandbox.id, image: 'node:22-slim', vcpus: 2, memMiB: 512, ...figures })
+    expect(newest?.createMs).toBeGreaterThan(0)
+    expect(Date.parse(newest?.createdAt ?? '')).toBeLessThan(Date.parse(newest?.destroyedAt ?? ''))
+
+    const entries = await sandbox.auditLog()
+    expect(entries.map(({ seq, event }) => [seq, event])).toEqual(
+      [...noted, 'sandbox.destroyed'].map((event, seq) => [seq, event]),
+    )
+    expect(entries[0]?.data).toEqual({ image: 'node:22-slim', vcpus: 2, mem_mib: 512 })
+    expect(entries[2]?.data).toMatchObject({ command: 'exit 3', exit_code: 3 })
+    expect(entries[3]?.data).toEqual({ path: '/app/note', bytes: 4 })
+    for (const { sandboxId, hmac, timestamp } of entries) {
+      expect({ sandboxId, hmac }).toEqual({
+        sandboxId: sandbox.id,
+        hmac: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
+      })
+      expect(Date.parse(timestamp)).toBeGreaterThanOrEqual(started)
+    }
   })
 
   it('gets null for an id that was never given', async () => {

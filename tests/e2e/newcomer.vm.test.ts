@@ -23,10 +23,10 @@ describe('a newcomer', () => {
   })
 
   async function type(command: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-    const { url, apiKey } = platform.platform
+    const { url, apiKey, adminKey } = platform.platform
     const child = spawn(command, args, {
       cwd: root,
-      env: { ...process.env, PORTICO_URL: url, PORTICO_API_KEY: apiKey },
+      env: { ...process.env, PORTICO_URL: url, PORTICO_API_KEY: apiKey, PORTICO_ADMIN_KEY: adminKey },
       // A shell whose standard input is a socket takes itself for a remote one.
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -72,6 +72,20 @@ describe('a newcomer', () => {
     )
     expect(await platform.portico.list()).toEqual([])
     expect(await platform.portico.snapshots()).toEqual([])
+  })
+
+  it('types the lines of the section for a team', async () => {
+    const [, team = ''] = /^## For a team[^\n]*\n([\s\S]*?)^## /m.exec(readme) ?? []
+    const lines = [...team.matchAll(/^ {4}(.*)$/gm)].map((match) => match[1])
+    expect(lines).toHaveLength(15)
+    const { code, stdout, stderr } = await type('bash', '-euc', lines.join('\n'))
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const id = 'run[a-z2-7]{26}'
+    expect(stdout).toMatch(/^LIMIT +VALUE\nsandboxes +10\n[\s\S]*requests +100\/s\n/)
+    expect(stdout).toMatch(new RegExp(`\nID .*\n${id} +build +running .*\n${id}\nID .*ENDED\n${id} +build +destroyed `))
+    expect(stdout).toMatch(/\nok: [1-9]\d* entries, the last sha256:[0-9a-f]{64}\n/)
+    expect(stdout).toMatch(/\nsandboxes +0 +10\n/)
+    expect(stdout).toMatch(/\n(runner[a-z2-7]{26})\n\1\nFIELD +VALUE\n[\s\S]*draining +false\n/)
   })
 
   it('runs one command with `portico run`, whose output and exit code are the guest’s', async () => {

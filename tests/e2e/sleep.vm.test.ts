@@ -171,7 +171,7 @@ describe('sandboxes that are copied and put to sleep', () => {
     it('on the command line sleeps and wakes', async () => {
       const { sandbox, secret } = await prepared()
       expect(await portico('hibernate', sandbox.id)).toEqual({ code: 0, stdout: `${sandbox.id}\n`, stderr: '' })
-      expect((await portico('list')).stdout).toMatch(new RegExp(`^${sandbox.id}  hibernated `, 'm'))
+      expect((await portico('list')).stdout).toMatch(new RegExp(`^${sandbox.id}  -     hibernated `, 'm'))
       const refused = await portico('exec', sandbox.id, '--', 'true')
       expect(refused).toMatchObject({ code: 125, stdout: '' })
       expect(refused.stderr).toMatch(/^portico: cannot [^\n]*\nhint: [^\n]*portico resume[^\n]*\n$/)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { paths } from '@portico/deploy/checkout'
 import { openPlatform, type Platform, type PlatformOptions } from '@portico/deploy/local'
 import { Portico } from '@portico/sdk'
-import { RestartableRunner } from './runner.ts'
+import { restartRunner } from './runner.ts'
 
 export interface TestPlatform {
   readonly platform: Platform
@@ -31,7 +31,6 @@ export async function testPlatform(options: Partial<PlatformOptions> = {}): Prom
     await rm(stateDir, { recursive: true, force: true })
     throw new Error(`${String(error)}\n${printed.join('').slice(-8000)}`)
   }
-  const runner = new RestartableRunner(platform, (text) => printed.push(text))
   return {
     platform,
     portico: new Portico({ baseUrl: platform.url, apiKey: platform.apiKey }),
@@ -41,9 +40,8 @@ export async function testPlatform(options: Partial<PlatformOptions> = {}): Prom
       if (key !== '') headers.set('authorization', `Bearer ${key}`)
       return fetch(platform.url + path, { ...init, headers })
     },
-    restartRunner: (signal) => runner.restart(signal),
+    restartRunner: (signal) => restartRunner(platform, signal),
     async [Symbol.asyncDispose]() {
-      await runner[Symbol.asyncDispose]()
       await platform.close()
       await rm(stateDir, { recursive: true, force: true })
       if (process.env.PORTICO_TEST_LOG) process.stderr.write(printed.join(''))

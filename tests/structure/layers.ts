@@ -17,6 +17,7 @@ export const layers: readonly Layer[] = [
     part: 'sdk/src',
     may: [
       '@portico/shared/api',
+      '@portico/shared/audit',
       '@portico/shared/backoff',
       '@portico/shared/clock',
       '@portico/shared/dispose',

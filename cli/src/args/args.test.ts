@@ -3,6 +3,8 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { count } from './count.ts'
 import { duration, positiveDuration, wholeSeconds } from './duration.ts'
 import { variable } from './environment.ts'
+import { limit, sizeLimit } from './limit.ts'
+import { label } from './marks.ts'
 import { size } from './size.ts'
 
 describe('a duration', () => {
@@ -78,5 +80,28 @@ describe('a variable', () => {
 
   it.each(['', '=x', '1A=x', 'A-B=x', 'A B=x'])('%j is none', (text) => {
     expect(() => variable(text)).toThrow(InvalidArgumentError)
+  })
+})
+
+describe('a label', () => {
+  it('adds to those before, the last of a name wins; it may be empty', () => {
+    expect(label('team=red')).toEqual({ team: 'red' })
+    expect(label('a=b=c', { a: '1', team: 'red' })).toEqual({ a: 'b=c', team: 'red' })
+    expect(label('a=')).toEqual({ a: '' })
+  })
+
+  it.each(['', '=x', 'team'])('%j is none', (text) => {
+    expect(() => label(text)).toThrow(InvalidArgumentError)
+  })
+})
+
+describe('a limit', () => {
+  it('is a whole number, a size where it is of memory, or none', () => {
+    expect([limit('0'), limit('12'), limit('none')]).toEqual([0, 12, 'none'])
+    expect([sizeLimit('2G'), sizeLimit('none')]).toEqual([2048, 'none'])
+  })
+
+  it.each(['', '-1', '1.5', 'no', '1G'])('%j is none', (text) => {
+    expect(() => limit(text)).toThrow(InvalidArgumentError)
   })
 })

@@ -3,17 +3,18 @@
 import type { Command } from 'commander'
 import { type Variables, variable } from '../args/environment.ts'
 import { addLifetimeOptions, type LifetimeOptions, lifetime } from '../args/lifetime-options.ts'
+import { addMarks, type Marks, marks } from '../args/marks.ts'
 import { addSandboxOptions, createOptions, type SandboxOptions } from '../args/sandbox-options.ts'
 import { elapsed } from '../output/time.ts'
 import type { Session } from '../session.ts'
 
-interface Options extends SandboxOptions, LifetimeOptions {
+interface Options extends SandboxOptions, LifetimeOptions, Marks {
   readonly env?: Variables
   readonly json?: boolean
 }
 
 export function addCreate(program: Command, session: Session): void {
-  addLifetimeOptions(addSandboxOptions(program.command('create <image>')))
+  addLifetimeOptions(addSandboxOptions(addMarks(program.command('create <image>'))))
     .usage('[options] IMAGE')
     .description('create a sandbox and print its id')
     .option('-e, --env <name=value>', 'a variable for every command in it; repeatable', variable)
@@ -22,7 +23,7 @@ export function addCreate(program: Command, session: Session): void {
       await using portico = await session.connect()
       const begin = performance.now()
       await session.progress.begin(`creating a sandbox of ${image}`)
-      const spec = { ...createOptions(image, options), ...lifetime(options), env: options.env }
+      const spec = { ...createOptions(image, options), ...lifetime(options), ...marks(options), env: options.env }
       const sandbox = await portico.create({ ...spec, signal: session.signal })
       await session.progress.done(`sandbox ready in ${elapsed(performance.now() - begin)}`)
       if (options.json) await session.terminal.printJson(sandbox)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { format } from './failure.ts'
+import { money } from './money.ts'
 import { size } from './size.ts'
 import { table } from './table.ts'
 import { age, elapsed } from './time.ts'
@@ -60,5 +61,18 @@ describe('an error’s lines', () => {
       'portico: cannot do it: \ufffd[2Jwhy\nhint: do this\n',
     )
     expect(format('cannot do it')).toBe('portico: cannot do it\n')
+  })
+})
+
+describe('a cost', () => {
+  it.each([
+    [0, '$0.00'],
+    [0.00016, '$0.0000016'],
+    [0.42, '$0.0042'],
+    [7, '$0.070'],
+    [120, '$1.20'],
+    [123_456, '$1234.56'],
+  ])('of %d cents reads %s', (cents, text) => {
+    expect(money(cents)).toBe(text)
   })
 })

@@ -1,13 +1,13 @@
 /**
  * Who may enter: a bearer token is checked without asking anybody first, then against its record. What came of it an isolate reuses for
- * 10 s. So a revoked key works for 10 s more at most, and a made-up one never costs a question.
+ * 10 s. So a revoked key works for 10 s more at most, an expired one not a moment, and a made-up one never costs a question.
  */
 
 import type { Clock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
-import { type Env, regionsServed, signingSecret } from '../env.ts'
+import { acceptedSecrets, adminKey, type Env, regionsServed, signingSecret } from '../env.ts'
 import { reach } from '../platform-errors.ts'
-import type { Caller, Objects, SecretRecord } from '../ports.ts'
+import type { Caller, KeyRecord, Objects, Scope, SecretRecord } from '../ports.ts'
 import { ShortCache } from './short-cache.ts'
 import {
   hashSecret,
@@ -28,81 +28,108 @@ export interface RunnerCaller {
   readonly region: string
 }
 
-interface Found {
+/** Who came in with a key, and what holds for its calls. */
+export interface KeyHolder {
+  readonly caller: Caller
+  readonly scope: Scope
+  readonly requestsPerSecond: number | null
+}
+
+/** What is known of a token that carries our signature; no record is no entry. */
+interface Found<Stored extends SecretRecord> {
   readonly token: Token
-  readonly known: boolean
+  readonly stored: Stored | null
 }
 
 export class Gate {
+  readonly #clock: Clock
   /** By token and environment: only tokens that carry our signature get in here. */
-  readonly #found: ShortCache<Found>
+  readonly #keys: ShortCache<Found<KeyRecord>>
+  readonly #runners: ShortCache<Found<SecretRecord>>
   /** Signers by secret, as an isolate may see more than one environment. Values, never promises: those belong to the request that made them. */
   readonly #signers = new Map<string, Signer>()
 
   constructor(clock: Clock) {
-    this.#found = new ShortCache(clock, trustedMs)
+    this.#clock = clock
+    this.#keys = new ShortCache(clock, trustedMs)
+    this.#runners = new ShortCache(clock, trustedMs)
   }
 
   /** The account behind an API key. */
-  async key(request: Request, env: Env, objects: Objects): Promise<Caller> {
-    const token = await this.#enter('key', request, env, async ({ id }) => {
+  async key(request: Request, env: Env, objects: Objects): Promise<KeyHolder> {
+    const { token, stored } = await this.#enter('key', this.#keys, request, env, async ({ id }) => {
       const key = parseKeyId(id)
       return key === undefined ? null : objects.account(key.account).key(key.serial)
     })
-    return { account: parseKeyId(token.id)?.account ?? '', region: token.region }
+    const { expiresAt, requestsPerSecond, scope } = stored
+    if (expiresAt !== null && expiresAt <= this.#clock.now()) {
+      throw new AppError('unauthorized', 'cannot enter: the API key has expired')
+    }
+    const caller = { account: parseKeyId(token.id)?.account ?? '', region: token.region }
+    return { caller, scope, requestsPerSecond }
   }
 
   /** The runner behind a runner token. */
   async runner(request: Request, env: Env, objects: Objects): Promise<RunnerCaller> {
-    const token = await this.#enter('runner', request, env, ({ region, id }) => objects.region(region).runner(id))
+    const load = ({ region, id }: Token) => objects.region(region).runner(id)
+    const { token } = await this.#enter('runner', this.#runners, request, env, load)
     return { runner: token.id, region: token.region }
   }
 
   /** Throws unless the request carries the admin key. */
   admin(request: Request, env: Env): void {
-    const key: unknown = env.ADMIN_KEY
+    const key = adminKey(env)
     const given = bearer(request)
-    if (typeof key !== 'string' || key === '' || given === undefined || !sameText(given, key)) {
+    if (key === undefined || given === undefined || !sameText(given, key)) {
       throw new AppError('unauthorized', 'cannot enter: the admin key is missing or wrong')
     }
   }
 
   /** Makes a token; `hash` is what to store. */
   async issue(kind: TokenKind, region: string, id: string, env: Env): Promise<{ token: Token; hash: string }> {
-    const token = await (await this.#signer(kind, env)).sign(region, id)
+    const token = await (await this.#signer(kind, signingSecret(env))).sign(region, id)
     return { token, hash: await hashSecret(token.secret) }
   }
 
-  async #enter(
+  async #enter<Stored extends SecretRecord>(
     kind: TokenKind,
+    cache: ShortCache<Found<Stored>>,
     request: Request,
     env: Env,
-    load: (token: Token) => Promise<SecretRecord | null>,
-  ): Promise<Token> {
+    load: (token: Token) => Promise<Stored | null>,
+  ): Promise<{ token: Token; stored: Stored }> {
     const text = bearer(request)
     if (text === undefined) throw new AppError('unauthorized', `cannot enter: the ${name(kind)} is missing`)
-    const cacheKey = `${kind} ${env.REGIONS_SERVED} ${text}`
-    let found = this.#found.get(cacheKey)
+    const cacheKey = `${env.REGIONS_SERVED} ${text}`
+    let found = cache.get(cacheKey)
     if (found === undefined) {
       const token = await this.#signed(kind, text, env)
-      found = { token, known: await isKnown(token, await reach(`check the ${name(kind)}`, load(token))) }
-      this.#found.set(cacheKey, found)
+      const stored = await reach(`check the ${name(kind)}`, load(token))
+      found = { token, stored: (await isValid(token, stored)) ? stored : null }
+      cache.set(cacheKey, found)
     }
-    if (!found.known) throw unknownToken(kind)
-    return found.token
+    const { stored, token } = found
+    if (stored === null) throw unknownToken(kind)
+    return { token, stored }
   }
 
   /** The token, if it carries our signature and belongs here. */
   async #signed(kind: TokenKind, text: string, env: Env): Promise<Token> {
     const token = parseToken(kind, text)
-    if (token === undefined || !(await (await this.#signer(kind, env)).verify(token))) throw unknownToken(kind)
+    if (token === undefined || !(await this.#isSigned(token, env))) throw unknownToken(kind)
     if (regionsServed(env).includes(token.region)) return token
     const why = `this ${name(kind)} is of region ${token.region}, which is not served here`
     throw new AppError('forbidden', `cannot enter: ${why}`)
   }
 
-  async #signer(kind: TokenKind, env: Env): Promise<Signer> {
-    const secret = signingSecret(env)
+  async #isSigned(token: Token, env: Env): Promise<boolean> {
+    for (const secret of acceptedSecrets(env)) {
+      if (await (await this.#signer(token.kind, secret)).verify(token)) return true
+    }
+    return false
+  }
+
+  async #signer(kind: TokenKind, secret: string): Promise<Signer> {
     const cacheKey = `${kind} ${secret}`
     const known = this.#signers.get(cacheKey)
     if (known !== undefined) return known
@@ -112,7 +139,7 @@ export class Gate {
   }
 }
 
-async function isKnown(token: Token, record: SecretRecord | null): Promise<boolean> {
+async function isValid(token: Token, record: SecretRecord | null): Promise<boolean> {
   return record !== null && !record.revoked && sameText(record.hash, await hashSecret(token.secret))
 }
 

@@ -1,31 +1,71 @@
 /** One account: its keys, the index of its sandboxes, and its snapshots. It exists once it was opened; nothing is written for an id that was not. */
 
 import { DurableObject } from 'cloudflare:workers'
-import type { RunRecord } from '@portico/shared/api'
+import type { AccountLimits, AccountUsage, DeliveryList, History, RunList, Webhook } from '@portico/shared/api'
 import { systemClock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
-import type { Env } from '../env.ts'
+import { type Bucket, fullBucket, take } from '../account/bucket.ts'
+import { beginOnce, suspendOnce } from '../account/idempotency.ts'
+import { defaultLimits, noLimits } from '../account/limits.ts'
+import { admit, assertSnapshotRoom } from '../account/quotas.ts'
+import { deriveAuditKey } from '../audit/key.ts'
+import { type Env, signingSecret } from '../env.ts'
+import { accountUsage } from '../listing/account-usage.ts'
+import { historyPage, listPage } from '../listing/pages.ts'
+import { recheck, silentMs } from '../listing/recheck.ts'
 import { type Outcome, outcome } from '../outcome.ts'
-import type { Account, AccountPort, IndexEntry, Key, SecretRecord, Snapshot } from '../ports.ts'
+import type {
+  Account,
+  AccountPort,
+  AdmitInput,
+  HistoryInput,
+  Idempotent,
+  IdempotentInput,
+  IndexEntry,
+  InUse,
+  Key,
+  KeyRecord,
+  ListInput,
+  NewWebhook,
+  Snapshot,
+} from '../ports.ts'
+import { ratesOf } from '../rates.ts'
 import { deleteSnapshot, findSnapshot, pendingMs, sweepSnapshots } from '../snapshot/kept.ts'
+import { DeliveryTable } from '../store/deliveries.ts'
+import { IdempotencyTable } from '../store/idempotency.ts'
 import { KeyTable } from '../store/keys.ts'
+import { MachineTable } from '../store/machines.ts'
 import { accountSchema, migrate } from '../store/migrations.ts'
 import { SandboxIndex } from '../store/sandbox-index.ts'
 import { SnapshotTable } from '../store/snapshots.ts'
+import { publicWebhook, WebhookTable } from '../store/webhooks.ts'
+import { addWebhook, deliveryLog, findWebhook, removeWebhook } from '../webhook/hooks.ts'
+import { Outbox } from '../webhook/outbox.ts'
+import { Agenda, type Job } from './agenda.ts'
 import { objectsOf } from './objects.ts'
 
 interface Tables {
   readonly keys: KeyTable
+  readonly machines: MachineTable
+  readonly calls: IdempotencyTable
   readonly sandboxes: SandboxIndex
   readonly snapshots: SnapshotTable
+  readonly webhooks: WebhookTable
+  readonly deliveries: DeliveryTable
+  readonly outbox: Outbox
+  readonly agenda: Agenda
 }
 
 export class AccountObject extends DurableObject<Env> implements AccountPort {
   #tables: Tables | undefined
+  /** Of requests. In memory alone. */
+  #bucket: Bucket | undefined
 
   async open(account: Account): Promise<void> {
     migrate(this.ctx.storage, accountSchema)
-    this.ctx.storage.kv.put('account', account)
+    const { kv } = this.ctx.storage
+    if (kv.get('limits') === undefined) kv.put('limits', defaultLimits(this.env))
+    kv.put('account', account)
   }
 
   async read(): Promise<Account | null> {
@@ -48,22 +88,126 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
     })
   }
 
-  async key(id: string): Promise<SecretRecord | null> {
-    return this.#find()?.keys.secret(id) ?? null
+  async key(id: string): Promise<KeyRecord | null> {
+    const tables = this.#find()
+    const record = tables?.keys.check(id) ?? null
+    if (tables === undefined || record === null) return null
+    const now = systemClock.now()
+    if (!record.revoked && (record.expiresAt === null || record.expiresAt > now)) tables.keys.used(id, now)
+    return { ...record, requestsPerSecond: this.#limits().requests_per_second }
+  }
+
+  limits(): Promise<Outcome<{ limits: AccountLimits; in_use: InUse }>> {
+    return outcome('read the limits', () => {
+      const in_use = this.#opened().machines.inUse(systemClock.now())
+      return { limits: this.#limits(), in_use }
+    })
+  }
+
+  setLimits(patch: Partial<AccountLimits>): Promise<Outcome<AccountLimits>> {
+    return outcome('change the limits', () => {
+      this.#opened()
+      const limits = { ...this.#limits(), ...patch }
+      this.ctx.storage.kv.put('limits', limits)
+      return limits
+    })
+  }
+
+  admit(input: AdmitInput): Promise<Outcome<void>> {
+    return outcome('admit a sandbox', () => admit(this.#opened().machines, this.#limits(), input, systemClock.now()))
+  }
+
+  async dismiss(sandboxes: readonly string[]): Promise<void> {
+    for (const sandbox of sandboxes) this.#find()?.machines.drop(sandbox)
+  }
+
+  async lease(requests: number): Promise<number> {
+    const perSecond = this.#limits().requests_per_second
+    if (perSecond === null) return requests
+    const now = systemClock.now()
+    const { bucket, got } = take(this.#bucket ?? fullBucket(perSecond, now), perSecond, requests, now)
+    this.#bucket = bucket
+    return got
+  }
+
+  beginOnce(input: IdempotentInput): Promise<Outcome<Idempotent>> {
+    return outcome('begin a call', () => beginOnce(this.#opened().calls, input, systemClock.now()))
+  }
+
+  async endOnce(key: string, status: number, body: string): Promise<void> {
+    this.#find()?.calls.end(key, status, body, systemClock.now())
+  }
+
+  async forgetOnce(key: string): Promise<void> {
+    this.#find()?.calls.forget(key)
+  }
+
+  async suspendOnce(key: string): Promise<void> {
+    const calls = this.#find()?.calls
+    if (calls !== undefined) suspendOnce(calls, key, systemClock.now())
   }
 
   async index(entry: IndexEntry): Promise<void> {
-    this.#opened().sandboxes.put(entry)
+    const { machines, sandboxes, outbox, agenda } = this.#opened()
+    const now = systemClock.now()
+    const made = this.ctx.storage.transactionSync(() => {
+      const since = sandboxes.put(entry, now)
+      machines.indexed(entry.record.id, entry.state)
+      return outbox.take(entry, since)
+    })
+    await agenda.notLaterThan(made > 0 ? now : now + silentMs)
   }
 
-  async active(region: string): Promise<RunRecord[]> {
-    return this.#find()?.sandboxes.active(region) ?? []
+  list(input: ListInput): Promise<Outcome<RunList>> {
+    return outcome('list sandboxes', () => listPage(this.#find()?.sandboxes, input))
+  }
+
+  history(input: HistoryInput): Promise<Outcome<History>> {
+    return outcome('list the history', () => historyPage(this.#find()?.sandboxes, input, ratesOf(this.env)))
+  }
+
+  async usage(): Promise<AccountUsage> {
+    return accountUsage(this.#find()?.sandboxes, ratesOf(this.env), systemClock.now())
+  }
+
+  auditKey(): Promise<Outcome<string>> {
+    return outcome('find the audit key', async () => {
+      this.#opened()
+      const { kv } = this.ctx.storage
+      const known = kv.get<string>('audit-key')
+      if (known !== undefined) return known
+      const key = await deriveAuditKey(signingSecret(this.env), kv.get<Account>('account')?.id ?? '')
+      kv.put('audit-key', key)
+      return key
+    })
+  }
+
+  addWebhook(webhook: NewWebhook): Promise<Outcome<Webhook>> {
+    return outcome('add a webhook', () => addWebhook(this.#opened().webhooks, webhook))
+  }
+
+  async webhooks(): Promise<Webhook[]> {
+    return this.#find()?.webhooks.list().map(publicWebhook) ?? []
+  }
+
+  webhook(id: string): Promise<Outcome<Webhook>> {
+    return outcome('find a webhook', () => findWebhook(this.#find()?.webhooks, id))
+  }
+
+  removeWebhook(id: string): Promise<Outcome<void>> {
+    return outcome('remove a webhook', () => removeWebhook(this.#find()?.webhooks, this.#find()?.deliveries, id))
+  }
+
+  deliveries(webhook: string): Promise<Outcome<DeliveryList>> {
+    return outcome('list deliveries', () => deliveryLog(this.#find()?.webhooks, this.#find()?.deliveries, webhook))
   }
 
   beginSnapshot(snapshot: Omit<Snapshot, 'sizeBytes'>): Promise<Outcome<void>> {
     return outcome('begin a snapshot', async () => {
-      this.#opened().snapshots.begin(snapshot)
-      await this.#sweepLater()
+      const { machines, snapshots, agenda } = this.#opened()
+      assertSnapshotRoom(machines, snapshots, this.#limits(), snapshot.id, systemClock.now())
+      snapshots.begin(snapshot)
+      await agenda.notLaterThan(systemClock.now() + pendingMs)
     })
   }
 
@@ -91,18 +235,35 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
     return outcome('delete a snapshot', () => deleteSnapshot(this.#find()?.snapshots, objectsOf(this.env), region, id))
   }
 
-  /** Looks after snapshots of which nobody knows whether their runner has them. */
+  /** Sends what webhooks are to be told, and looks after snapshots and sandboxes of which nobody knows how they are. */
   override async alarm(): Promise<void> {
-    const tables = this.#find()
-    if (tables === undefined) return
-    await sweepSnapshots(tables.snapshots, objectsOf(this.env), systemClock)
-    if (tables.snapshots.pending().length > 0) await this.#sweepLater()
+    await this.#find()?.agenda.run()
   }
 
-  /** An alarm that is set already comes sooner, and sets the next. */
-  async #sweepLater(): Promise<void> {
-    if ((await this.ctx.storage.getAlarm()) !== null) return
-    await this.ctx.storage.setAlarm(systemClock.now() + pendingMs)
+  /** An account that was opened before there were limits has none. */
+  #limits(): AccountLimits {
+    return { ...noLimits, ...this.ctx.storage.kv.get<AccountLimits>('limits') }
+  }
+
+  #jobs(outbox: Outbox, sandboxes: SandboxIndex, snapshots: SnapshotTable): Job[] {
+    const objects = objectsOf(this.env)
+    const account = this.ctx.storage.kv.get<Account>('account')?.id ?? ''
+    const later = (at: number | undefined, ms: number) => (at === undefined ? undefined : at + ms)
+    return [
+      { name: 'tell webhooks', next: () => outbox.nextAt(), run: () => outbox.send(), restMs: 0 },
+      {
+        name: 'sweep snapshots',
+        next: () => later(snapshots.pending()[0]?.createdAt, pendingMs),
+        run: () => sweepSnapshots(snapshots, objects, systemClock),
+        restMs: pendingMs,
+      },
+      {
+        name: 'check the index',
+        next: () => later(sandboxes.oldestCheck(), silentMs),
+        run: () => recheck(sandboxes, objects, account, systemClock),
+        restMs: 60_000,
+      },
+    ]
   }
 
   #opened(): Tables {
@@ -116,7 +277,18 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
     if (this.ctx.storage.kv.get('account') === undefined) return undefined
     migrate(this.ctx.storage, accountSchema)
     const sql = this.ctx.storage.sql
-    this.#tables = { keys: new KeyTable(sql), sandboxes: new SandboxIndex(sql), snapshots: new SnapshotTable(sql) }
+    const webhooks = new WebhookTable(sql)
+    const deliveries = new DeliveryTable(sql)
+    const sandboxes = new SandboxIndex(sql)
+    const snapshots = new SnapshotTable(sql)
+    const outbox = new Outbox({ webhooks, deliveries, clock: systemClock, rates: ratesOf(this.env) })
+    this.#tables = {
+      ...{ webhooks, deliveries, outbox, sandboxes, snapshots },
+      agenda: new Agenda(this.ctx.storage, systemClock, this.#jobs(outbox, sandboxes, snapshots)),
+      keys: new KeyTable(sql),
+      machines: new MachineTable(sql),
+      calls: new IdempotencyTable(sql),
+    }
     return this.#tables
   }
 }

@@ -1,24 +1,34 @@
 /** How one part finds another: each object by the name of what it owns. The one place where a stub gets its type. */
 
-import type { Env } from '../env.ts'
+import { type Env, locationHint } from '../env.ts'
 import type { AccountPort, DirectoryPort, Objects, RegionPort, RunnerPort, SandboxPort } from '../ports.ts'
 
 /** The objects of an environment. */
 export function objectsOf(env: Env): Objects {
   return {
-    sandbox: (id) => stub<SandboxPort>(env.SANDBOXES, id),
+    sandbox: (id, region) => stub<SandboxPort>(env.SANDBOXES, id, hintOf(env, region)),
     account: (id) => stub<AccountPort>(env.ACCOUNTS, id),
-    region: (name) => stub<RegionPort>(env.REGIONS, name),
+    region: (name) => stub<RegionPort>(env.REGIONS, name, hintOf(env, name)),
     runner: (id) => stub<RunnerPort>(env.RUNNERS, id),
     directory: () => stub<DirectoryPort>(env.DIRECTORY, 'directory'),
   }
 }
 
 /** The runner's object as a server of HTTP requests: tunnels and guest requests. */
-export function runnerFetcher(env: Env, id: string): Fetcher {
-  return env.RUNNERS.get(env.RUNNERS.idFromName(id))
+export function runnerFetcher(env: Env, id: string, region?: string): Fetcher {
+  return env.RUNNERS.get(env.RUNNERS.idFromName(id), hintOf(env, region))
 }
 
-function stub<Port>(namespace: DurableObjectNamespace, name: string): Port {
-  return namespace.get(namespace.idFromName(name)) as unknown as Port
+function stub<Port>(
+  namespace: DurableObjectNamespace,
+  name: string,
+  hint?: DurableObjectNamespaceGetDurableObjectOptions,
+): Port {
+  return namespace.get(namespace.idFromName(name), hint) as unknown as Port
+}
+
+/** An object is made where its first call says; later calls need not say it. */
+function hintOf(env: Env, region: string | undefined): DurableObjectNamespaceGetDurableObjectOptions {
+  const hint = region === undefined ? undefined : locationHint(env, region)
+  return hint === undefined ? {} : { locationHint: hint }
 }

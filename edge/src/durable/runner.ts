@@ -1,21 +1,30 @@
-/** One runner: the sockets of its tunnel, the calls on them, and which sandboxes the edge has given it. Guest requests come in through `fetch`, as they carry bodies. */
+/**
+ * One runner: the sockets of its tunnel, the calls on them, and which sandboxes the edge has given it. Guest requests come in through
+ * `fetch`, as they carry bodies. While a tunnel is in force, or something is left to do, an alarm is set.
+ */
 
 import { DurableObject } from 'cloudflare:workers'
 import { systemClock } from '@portico/shared/clock'
-import { runnerCall, type SandboxSpec } from '@portico/shared/control'
-import { AppError } from '@portico/shared/errors'
-import { answer, parseHead, refuse, type TunnelStream } from '@portico/shared/tunnel'
+import type { RunnerNews, SandboxSpec } from '@portico/shared/control'
+import { AppError, type WireError } from '@portico/shared/errors'
+import { answer, refuse, type TunnelStream } from '@portico/shared/tunnel'
 import type { Usage } from '@portico/shared/usage'
-import type { Env } from '../env.ts'
-import { readCall, readOwner, type TunnelOwner } from '../guest/wire.ts'
+import { type Env, unreachableAfterMs } from '../env.ts'
+import { errorAnswer, isCall, readCall, readOwner, type TunnelOwner } from '../guest/wire.ts'
 import { logFailure } from '../log.ts'
 import { fromPlatform } from '../platform-errors.ts'
-import type { CallOutcome, Created, Forked, RunnerPort } from '../ports.ts'
+import type { CallOutcome, Created, DrainMode, Forked, RunnerPort } from '../ports.ts'
 import { RunnerCalls } from '../runner/calls.ts'
 import { hearEvent, hearStatus, type NewsOptions } from '../runner/news.ts'
+import { Order } from '../runner/order.ts'
+import { Standing } from '../runner/standing.ts'
+import { watch } from '../runner/watch.ts'
 import { AssignedTable } from '../store/assigned.ts'
 import { migrate, runnerSchema } from '../store/migrations.ts'
+import { notConnected } from '../tunnel/ask.ts'
+import { readDial } from '../tunnel/dial.ts'
 import { guestCall } from '../tunnel/guest-call.ts'
+import { readNews } from '../tunnel/read-news.ts'
 import { type Session, Sessions } from '../tunnel/sessions.ts'
 import { objectsOf } from './objects.ts'
 
@@ -23,46 +32,55 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
   readonly #sessions: Sessions
   readonly #assigned: AssignedTable
   readonly #calls: RunnerCalls
+  readonly #standing: Standing
+  readonly #order: Order
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     migrate(ctx.storage, runnerSchema)
     this.#assigned = new AssignedTable(ctx.storage.sql)
+    this.#standing = new Standing(ctx.storage.kv)
+    this.#order = new Order(ctx.storage.kv, this.#assigned)
     this.#sessions = new Sessions({
       ctx,
       clock: systemClock,
       onStream: (session, stream, head) => ctx.waitUntil(this.#serve(session, stream, head)),
-      onGone: (tunnel) => ctx.waitUntil(this.#tellGone(tunnel)),
+      onGone: (tunnel) => this.#gone(tunnel),
     })
     this.#calls = new RunnerCalls(() => this.#sessions.current(), this.#assigned, systemClock)
   }
 
   override async fetch(request: Request): Promise<Response> {
-    if (new URL(request.url).pathname === '/call') {
-      return guestCall(this.#sessions.current(), readCall(request), request, systemClock)
+    if (isCall(request)) {
+      return guestCall(() => this.#sessions.current(), readCall(request), request, systemClock)
     }
+    // The gate may still take the token of a runner that was removed a moment ago.
+    if (this.#standing.removed !== undefined) return errorAnswer(wasRemoved)
     this.ctx.storage.kv.put('owner', readOwner(request))
-    return this.#sessions.accept()
+    await this.#wakeBy(systemClock.now() + unreachableAfterMs(this.env))
+    return this.#sessions.accept(readDial(request.headers))
   }
 
   create(sandbox: string, generation: number, spec: SandboxSpec): Promise<CallOutcome<Created>> {
-    return this.#calls.create(sandbox, generation, spec)
+    return this.#noticing(() => this.#calls.create(sandbox, generation, spec))
   }
 
   restore(sandbox: string, generation: number, snapshot: string, spec: SandboxSpec): Promise<CallOutcome<Created>> {
-    return this.#calls.restore(sandbox, generation, snapshot, spec)
+    return this.#noticing(() => this.#calls.restore(sandbox, generation, snapshot, spec))
   }
 
   fork(sandbox: string, generation: number, children: readonly string[]): Promise<CallOutcome<Forked>> {
-    return this.#calls.fork(sandbox, generation, children)
+    return this.#noticing(() => this.#calls.fork(sandbox, generation, children))
   }
 
   update(sandbox: string, generation: number, idleTimeout: number): Promise<CallOutcome<null>> {
     return this.#calls.update(sandbox, generation, idleTimeout)
   }
 
-  destroy(sandbox: string, generation: number): Promise<CallOutcome<Usage>> {
-    return this.#calls.destroy(sandbox, generation)
+  async destroy(sandbox: string, generation: number): Promise<CallOutcome<Usage>> {
+    if (this.#standing.removed === undefined) return this.#calls.destroy(sandbox, generation)
+    this.#assigned.remove(sandbox, generation)
+    return refused('sandbox_not_found', 'cannot destroy the sandbox: its runner was removed')
   }
 
   stats(sandbox: string, generation: number): Promise<CallOutcome<Usage>> {
@@ -81,12 +99,49 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
     return this.#calls.snapshot(sandbox, generation, id)
   }
 
-  deleteSnapshot(id: string): Promise<CallOutcome<null>> {
+  async deleteSnapshot(id: string): Promise<CallOutcome<null>> {
+    if (this.#standing.removed !== undefined) {
+      return refused('snapshot_not_found', 'cannot delete the snapshot: its runner was removed')
+    }
     return this.#calls.deleteSnapshot(id)
   }
 
   async tunnel(): Promise<string | null> {
     return this.#sessions.current()?.id ?? null
+  }
+
+  async holds(): Promise<{ running: number; hibernated: number }> {
+    return this.#assigned.counts()
+  }
+
+  async evacuate(mode: DrainMode | null): Promise<void> {
+    this.#standing.setDrain(mode)
+    await this.#wakeBy(systemClock.now())
+  }
+
+  async remove(lost: boolean): Promise<number> {
+    const { running, hibernated } = this.#assigned.counts()
+    const count = running + hibernated
+    if (count > 0 && !lost) return count
+    this.#standing.setRemoved({ lost })
+    this.#sessions.end(AppError.fromWire(wasRemoved))
+    await this.#wakeBy(systemClock.now())
+    return count
+  }
+
+  override async alarm(): Promise<void> {
+    const owner = this.ctx.storage.kv.get<TunnelOwner>('owner')
+    if (owner === undefined) return
+    const next = await watch({
+      runner: owner.runner,
+      standing: this.#standing,
+      assigned: this.#assigned,
+      objects: objectsOf(this.env),
+      clock: systemClock,
+      unreachableAfterMs: unreachableAfterMs(this.env),
+      isConnected: () => this.#sessions.current() !== undefined,
+    })
+    if (next !== undefined) await this.#wakeBy(next)
   }
 
   override webSocketMessage(socket: WebSocket, message: ArrayBuffer | string): void {
@@ -104,9 +159,8 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
   /** A call of the runner. Its refusal makes the runner say it again. */
   async #serve(session: Session, stream: TunnelStream, head: Uint8Array): Promise<void> {
     try {
-      const message = parseHead(head, runnerCall)
-      if (message.op === 'runner.status') await hearStatus(this.#news(), session.id, message)
-      else await hearEvent(this.#news(), message)
+      this.#checkInForce(session)
+      await this.#hear(session, await readNews(stream, head, systemClock))
       answer(stream)
       stream.end()
     } catch (thrown) {
@@ -116,12 +170,50 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
     }
   }
 
+  async #hear(session: Session, message: RunnerNews): Promise<void> {
+    this.#checkInForce(session)
+    await this.#order.take(session.id, message, async () => {
+      if (message.op === 'sandbox.event') return hearEvent(this.#news(), message)
+      this.#standing.confirmed(systemClock.now())
+      await hearStatus(this.#news(), { tunnel: session.id, ...this.#sessions.state }, message)
+    })
+  }
+
+  /** What a session that was replaced still said is of the past. */
+  #checkInForce(session: Session): void {
+    if (session.id !== this.#sessions.id) throw notConnected()
+  }
+
+  /** Makes the call; if the runner was not there, the region chooses others until it reports again. */
+  async #noticing<Value>(call: () => Promise<CallOutcome<Value>>): Promise<CallOutcome<Value>> {
+    const at = systemClock.now()
+    const outcome = await call()
+    const owner = this.ctx.storage.kv.get<TunnelOwner>('owner')
+    if (!outcome.ok && outcome.error.code === 'runner_disconnected' && owner !== undefined) {
+      const region = objectsOf(this.env).region(owner.region)
+      this.ctx.waitUntil(tellRegion(region.silent(owner.runner, at)))
+    }
+    return outcome
+  }
+
+  /** The tunnel is gone: from now on the runner has a while to come back. */
+  #gone(tunnel: string): void {
+    const now = systemClock.now()
+    this.#standing.away(now)
+    this.ctx.waitUntil(this.#wakeBy(now + unreachableAfterMs(this.env)))
+    this.ctx.waitUntil(this.#tellGone(tunnel))
+  }
+
+  /** An alarm that is set already and comes sooner is kept: it sets the next. */
+  async #wakeBy(at: number): Promise<void> {
+    const { storage } = this.ctx
+    const set = await storage.getAlarm()
+    if (set === null || set > at) await storage.setAlarm(at)
+  }
+
   async #tellGone(tunnel: string): Promise<void> {
     const { runner, region } = this.#owner()
-    await objectsOf(this.env)
-      .region(region)
-      .disconnected(runner, tunnel)
-      .catch((thrown) => logFailure('tell the region', fromPlatform(thrown, 'tell the region')))
+    await tellRegion(objectsOf(this.env).region(region).disconnected(runner, tunnel))
   }
 
   #news(): NewsOptions {
@@ -131,6 +223,7 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
       assigned: this.#assigned,
       clock: systemClock,
       destroy: (sandbox, generation) => this.destroy(sandbox, generation),
+      stats: (sandbox, generation) => this.stats(sandbox, generation),
     }
   }
 
@@ -139,4 +232,16 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
     if (owner === undefined) throw new AppError('internal', 'cannot serve the runner: it never connected')
     return owner
   }
+}
+
+const wasRemoved: WireError = { code: 'unauthorized', message: 'cannot connect the runner: it was removed' }
+
+/** What the region misses it learns from the next report, or from its absence. */
+async function tellRegion(telling: Promise<void>): Promise<void> {
+  await telling.catch((thrown) => logFailure('tell the region', fromPlatform(thrown, 'tell the region')))
+}
+
+/** What a runner would answer that has nothing. */
+function refused(code: WireError['code'], message: string): CallOutcome<never> {
+  return { ok: false, error: { code, message }, reached: 'answered' }
 }

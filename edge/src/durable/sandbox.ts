@@ -4,9 +4,13 @@ import { DurableObject } from 'cloudflare:workers'
 import type { RunRecord } from '@portico/shared/api'
 import { systemClock } from '@portico/shared/clock'
 import type { SandboxEventMessage } from '@portico/shared/control'
+import { AuditLog } from '../audit/log.ts'
+import { auditKeyOf, noteCalls, readAudit } from '../audit/of-sandbox.ts'
 import type { Env } from '../env.ts'
 import { type Outcome, outcome } from '../outcome.ts'
 import type {
+  AuditNote,
+  AuditPage,
   Caller,
   CallOutcome,
   ChildInput,
@@ -14,6 +18,7 @@ import type {
   CreateInput,
   Ended,
   Forks,
+  Patch,
   RestoreInput,
   Route,
   SandboxPort,
@@ -22,25 +27,42 @@ import type {
 import { announce, settle } from '../sandbox/child.ts'
 import { create } from '../sandbox/create.ts'
 import { destroy } from '../sandbox/destroy.ts'
+import { evacuate } from '../sandbox/evacuate.ts'
 import { fork } from '../sandbox/fork.ts'
 import { Life, type RecordStore } from '../sandbox/life.ts'
+import { loseForGood } from '../sandbox/lost.ts'
 import { claims, hear, lose, wake } from '../sandbox/news.ts'
 import { publicRecord, type SandboxRecord } from '../sandbox/record.ts'
 import { restore } from '../sandbox/restore.ts'
-import { routeOf } from '../sandbox/route.ts'
+import { routeTo } from '../sandbox/route.ts'
 import { hibernate, resume } from '../sandbox/sleep.ts'
 import { snapshot } from '../sandbox/snapshot.ts'
+import { markUnreachable } from '../sandbox/unreachable.ts'
 import { update } from '../sandbox/update.ts'
 import { usage } from '../sandbox/usage.ts'
+import { AuditEntries } from '../store/audit-entries.ts'
+import { migrate, sandboxSchema } from '../store/migrations.ts'
 import { objectsOf } from './objects.ts'
 
 export class SandboxObject extends DurableObject<Env> implements SandboxPort {
   readonly #life: Life
+  readonly #audit: AuditLog
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
-    const background = (work: Promise<unknown>) => ctx.waitUntil(work)
-    this.#life = new Life({ store: recordStore(ctx), objects: objectsOf(env), clock: systemClock, background })
+    const objects = objectsOf(env)
+    this.#audit = new AuditLog({
+      entries: () => auditEntries(ctx.storage),
+      sandbox: () => this.#life.known.id,
+      key: () => auditKeyOf(this.#life, ctx.storage.kv),
+    })
+    this.#life = new Life({
+      store: recordStore(ctx),
+      objects,
+      clock: systemClock,
+      note: (notes) => this.#note(notes),
+      background: (work) => ctx.waitUntil(work),
+    })
   }
 
   create(input: CreateInput): Promise<Outcome<RunRecord>> {
@@ -52,11 +74,11 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
   }
 
   route(caller: Caller): Promise<Outcome<Route>> {
-    return outcome('find a sandbox', () => routeOf(this.#life.usable(caller)))
+    return outcome('find a sandbox', () => routeTo(this.#life, caller))
   }
 
-  update(caller: Caller, idleTimeout: number): Promise<Outcome<RunRecord>> {
-    return outcome('change a sandbox', () => update(this.#life, caller, idleTimeout))
+  update(caller: Caller, patch: Patch): Promise<Outcome<RunRecord>> {
+    return outcome('change a sandbox', () => update(this.#life, caller, patch))
   }
 
   destroy(caller: Caller): Promise<Outcome<Ended>> {
@@ -107,9 +129,48 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
     return claims(this.#life, runner, generation)
   }
 
+  unreachable(runner: string, generation: number, since: number): Promise<Outcome<void>> {
+    return outcome('mark a sandbox', () => markUnreachable(this.#life, runner, generation, since))
+  }
+
+  giveUp(runner: string, generation: number, confirmedAt: number): Promise<Outcome<void>> {
+    return outcome('give up a sandbox', () => loseForGood(this.#life, runner, generation, confirmedAt))
+  }
+
+  evacuate(runner: string, generation: number): Promise<Outcome<RunRecord>> {
+    return outcome('evacuate a sandbox', () => evacuate(this.#life, runner, generation))
+  }
+
+  note(caller: Caller, notes: readonly AuditNote[]): Promise<Outcome<void>> {
+    return outcome('note calls', () => noteCalls(this.#life, this.#audit, caller, notes))
+  }
+
+  audit(caller: Caller, from: number): Promise<Outcome<AuditPage>> {
+    return outcome('read an audit log', () => readAudit(this.#life, this.#audit, caller, from))
+  }
+
+  retell(account: string, version: number): Promise<Outcome<boolean>> {
+    return outcome('tell the account anew', async () => {
+      if (this.#life.record?.account !== account) return false
+      await this.#life.retell(version)
+      return true
+    })
+  }
+
+  #note(notes: readonly AuditNote[]): void {
+    this.#audit.add(notes)
+    this.#life.inBackground('seal the audit log', this.#audit.seal())
+  }
+
   override alarm(): Promise<void> {
     return wake(this.#life)
   }
+}
+
+/** The table is made with the first line. */
+function auditEntries(storage: DurableObjectStorage): AuditEntries {
+  migrate(storage, sandboxSchema)
+  return new AuditEntries(storage.sql)
 }
 
 function recordStore(ctx: DurableObjectState): RecordStore {

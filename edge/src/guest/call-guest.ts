@@ -27,6 +27,7 @@ export async function callGuest(call: KeyCall, sandbox: string, request: GuestRe
   try {
     return await succeeded(await send(call, sandbox, first.route, request))
   } catch (thrown) {
+    if (isCut(thrown) && !first.fresh) await refusedSince(call, sandbox)
     if (!isMisled(thrown)) throw thrown
     call.services.routes.drop(sandbox)
     if (first.fresh || request.body instanceof ReadableStream) throw thrown
@@ -38,15 +39,24 @@ export async function callGuest(call: KeyCall, sandbox: string, request: GuestRe
 async function send(call: KeyCall, sandbox: string, route: Route, request: GuestRequest): Promise<Response> {
   const { method, path, headers = {}, body = null, waitMs } = request
   const { runner, generation } = route
-  const asked = { method, path, headers, request_id: call.requestId, wait_ms: waitMs }
-  const guestCall = { sandbox, generation, ...asked, whole: typeof body === 'string' }
-  const fetched = runnerFetcher(call.env, runner).fetch(callRequest(guestCall, body))
+  const guestCall = { sandbox, generation, method, path, headers, request_id: call.requestId, wait_ms: waitMs }
+  const fetched = runnerFetcher(call.env, runner).fetch(...callRequest(guestCall, body))
   return readAnswer(await reach('reach the sandbox', fetched))
 }
 
 /** A runner does not have the sandbox, or not in this generation. Only a runner can say so: the guest's own errors have other codes. */
 function isMisled(thrown: unknown): boolean {
   return thrown instanceof AppError && (thrown.code === 'moved' || thrown.code === 'sandbox_not_found')
+}
+
+function isCut(thrown: unknown): boolean {
+  return thrown instanceof AppError && thrown.code === 'runner_disconnected'
+}
+
+/** What its object knows by now of a sandbox whose runner is away says more; nothing is sent a second time. */
+async function refusedSince(call: KeyCall, sandbox: string): Promise<void> {
+  call.services.routes.drop(sandbox)
+  await call.services.routes.find(call.objects, call.principal, sandbox)
 }
 
 async function succeeded(response: Response): Promise<Response> {

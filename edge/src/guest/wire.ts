@@ -1,9 +1,10 @@
 /**
- * How the Worker hands a call to a runner's object over `fetch`: the call in one header, the body as the body. The answer is either the
- * guest's, cut down to a status and a few headers, or an error of ours; a header that no guest can set tells which.
+ * How the Worker hands a call to a runner's object over `fetch`: the call in one header, a short text with it, any other body as the body. The answer
+ * is either the guest's, cut down to a status and a few headers, or an error of ours; a header that no guest can set tells which.
  */
 
 import { AppError, type WireError } from '@portico/shared/errors'
+import { dialHeaders } from '../tunnel/dial.ts'
 
 export interface GuestCall {
   readonly sandbox: string
@@ -17,6 +18,8 @@ export interface GuestCall {
   readonly wait_ms: number
   /** The Worker has the body whole, so nobody has to wait for it. */
   readonly whole: boolean
+  /** The whole body, where it is short: a request without a stream costs both sides much less. */
+  readonly text?: string
 }
 
 /** What a runner's tunnel request carries, once its token is checked. */
@@ -25,15 +28,31 @@ export interface TunnelOwner {
   readonly region: string
 }
 
+const callUrl = 'http://runner/call'
 const callHeader = 'x-portico-call'
+/** Characters of a body that travel in a header, where each may take six bytes. */
+const shortText = 4096
 const ownerHeader = 'x-portico-owner'
 const outcomeHeader = 'x-portico-outcome'
 
 /** Guest headers that mean something to the API's callers; nothing else of a guest's answer leaves. */
 const kept = ['content-type', 'content-length', 'content-range', 'accept-ranges', 'last-modified', 'etag']
 
-export function callRequest(call: GuestCall, body: ReadableStream | string | null): Request {
-  return new Request('http://runner/call', { method: 'POST', headers: { [callHeader]: ascii(call) }, body })
+/** What `fetch` takes for a call. A Request would be one object more, as `fetch` makes its own of it. */
+export function callRequest(
+  call: Omit<GuestCall, 'whole' | 'text'>,
+  body: ReadableStream | string | null,
+): [url: string, init: RequestInit] {
+  const whole = typeof body === 'string'
+  const short = whole && body.length <= shortText
+  const told: GuestCall = { ...call, whole, ...(short ? { text: body } : {}) }
+  const init = { method: 'POST', headers: { [callHeader]: ascii(told) } }
+  return [callUrl, short ? init : { ...init, body }]
+}
+
+/** Whether a request to a runner's object is a call, and not a tunnel. */
+export function isCall(request: Request): boolean {
+  return request.url === callUrl
 }
 
 export function readCall(request: Request): GuestCall {
@@ -44,8 +63,10 @@ export function readCall(request: Request): GuestCall {
 export function tunnelRequest(request: Request, owner: TunnelOwner): Request {
   const upgrade = new Request('http://runner/tunnel', { method: 'GET', headers: { upgrade: 'websocket' } })
   upgrade.headers.set(ownerHeader, ascii(owner))
-  const version = request.headers.get('sec-websocket-version')
-  if (version !== null) upgrade.headers.set('sec-websocket-version', version)
+  for (const name of ['sec-websocket-version', ...dialHeaders]) {
+    const value = request.headers.get(name)
+    if (value !== null) upgrade.headers.set(name, value)
+  }
   return upgrade
 }
 
@@ -54,11 +75,12 @@ export function readOwner(request: Request): TunnelOwner {
 }
 
 /** Headers of a guest's answer as they go to the Worker. */
-export function guestHeaders(from: Readonly<Record<string, string>>): Headers {
-  const headers = new Headers({ [outcomeHeader]: 'guest' })
-  for (const [name, value] of Object.entries(from)) {
+export function guestHeaders(from: Readonly<Record<string, string>>): Record<string, string> {
+  const headers: Record<string, string> = { [outcomeHeader]: 'guest' }
+  for (const name of Object.keys(from)) {
     const lower = name.toLowerCase()
-    if (kept.includes(lower) && !/[\r\n\0]/.test(value)) headers.set(lower, value)
+    const value = from[name] as string
+    if (kept.includes(lower) && !/[\r\n\0]/.test(value)) headers[lower] = value
   }
   return headers
 }

@@ -4,10 +4,11 @@ import type { ErrorBody } from '@portico/shared/api'
 import type { AppError } from '@portico/shared/errors'
 
 const requestIdHeader = 'x-request-id'
+const saysWhen = [409, 429, 503]
 
 /** An error as the API shows it. */
 export function errorResponse(error: AppError, requestId: string): Response {
-  const { code, message, status, retryable, hint } = error
+  const { code, message, status, retryable, hint, retryAfter = 1 } = error
   const body: ErrorBody = {
     error: message,
     code,
@@ -19,7 +20,7 @@ export function errorResponse(error: AppError, requestId: string): Response {
     status,
     headers: {
       ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
-      ...(retryable && (status === 429 || status === 503) ? { 'retry-after': '1' } : {}),
+      ...(retryable && saysWhen.includes(status) ? { 'retry-after': String(retryAfter) } : {}),
     },
   })
 }

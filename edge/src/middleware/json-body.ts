@@ -27,8 +27,8 @@ export async function readJson(request: Request, { schema, maxBytes, mayBeEmpty 
 async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
   const told = request.headers.get('content-length')
   if (told !== null && Number(told) > maxBytes) throw tooLarge(maxBytes)
-  if (request.body === null) return new Uint8Array()
   if (told !== null) return new Uint8Array(await request.arrayBuffer())
+  if (request.body === null) return new Uint8Array()
   const parts: Uint8Array[] = []
   let length = 0
   for await (const piece of pieces(request.body)) {

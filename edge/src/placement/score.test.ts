@@ -7,11 +7,15 @@ const runner = (id: string, more: Partial<Candidate> = {}): Candidate => ({
   connected: true,
   draining: false,
   freeMemMib: 4096,
+  freeVcpus: Number.POSITIVE_INFINITY,
   freeSlots: 4,
-  images: ['python'],
+  images: new Set(['python']),
+  warm: {},
+  promised: 0,
+  load: 0,
   ...more,
 })
-const need: Need = { region: 'local', image: 'python', memMib: 1024, avoid: [] }
+const need: Need = { region: 'local', image: 'python', memMib: 1024, vcpus: 2, avoid: [] }
 
 function refusal(candidates: Candidate[], asked: Need = need): string {
   try {
@@ -30,16 +34,30 @@ describe('choosing a runner', () => {
   })
 
   test('prefers a runner that has the image ready over one with more room', () => {
-    const other = runner('a', { freeMemMib: 65_536, images: [] })
+    const other = runner('a', { freeMemMib: 65_536, images: new Set() })
     expect(choose([other, runner('b')], need).id).toBe('b')
   })
 
   test('asks a runner that does not list the image when nobody lists it', () => {
-    expect(choose([runner('a', { images: [] })], need).id).toBe('a')
+    expect(choose([runner('a', { images: new Set() })], need).id).toBe('a')
   })
 
-  test('fits exactly, and refuses one MiB or one place less', () => {
-    expect(choose([runner('a', { freeMemMib: 1024, freeSlots: 1 })], need).id).toBe('a')
+  test('prefers a machine that stands ready over more room, but not one that may be taken already', () => {
+    const roomy = runner('a', { freeMemMib: 65_536 })
+    expect(choose([roomy, runner('b', { warm: { python: 1 } })], need).id).toBe('b')
+    expect(choose([roomy, runner('b', { warm: { python: 1 }, promised: 1 })], need).id).toBe('a')
+    expect(choose([roomy, runner('b', { warm: { node: 1 } })], need).id).toBe('a')
+  })
+
+  test('leaves a busy host alone as long as another can do it', () => {
+    const busy = runner('a', { load: 1.5, warm: { python: 3 }, freeMemMib: 65_536 })
+    expect(choose([busy, runner('b')], need).id).toBe('b')
+    expect(choose([busy, runner('b', { freeSlots: 0 })], need).id).toBe('a')
+  })
+
+  test('fits exactly, and refuses one MiB, one vCPU or one place less', () => {
+    expect(choose([runner('a', { freeMemMib: 1024, freeVcpus: 2, freeSlots: 1 })], need).id).toBe('a')
+    expect(refusal([runner('a', { freeVcpus: 1 })])).toBe('capacity')
     expect(refusal([runner('a', { freeMemMib: 1023 })])).toBe('capacity')
     expect(refusal([runner('a', { freeSlots: 0 })])).toBe('capacity')
   })
@@ -60,7 +78,8 @@ describe('room on a certain runner', () => {
     }
   }
 
-  test('is as many as its memory and its places are enough for', () => {
+  test('is as many as its memory, its vCPUs and its places are enough for', () => {
+    expect(codeOf(runner('a', { freeVcpus: 7 }))).toBe(3)
     expect(codeOf(runner('a', { freeMemMib: 3000 }))).toBe(2)
     expect(codeOf(runner('a', { freeSlots: 3 }))).toBe(3)
   })

@@ -1,5 +1,6 @@
-/** `/admin/accounts…`: accounts and their keys. A key is shown once, when it is made. */
+/** `/admin/accounts…`: accounts, their keys and their limits. A key is shown once, when it is made. */
 
+import type { AccountLimits } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import { newAccountId, parseAccountId } from '@portico/shared/ids'
 import { formatToken, newKeySerial, parseKeyId } from '../auth/tokens.ts'
@@ -8,7 +9,7 @@ import { regionsServed } from '../env.ts'
 import { unwrap } from '../outcome.ts'
 import { reach } from '../platform-errors.ts'
 import type { AccountPort, Key } from '../ports.ts'
-import type { KeyRequest, NameRequest } from './admin-requests.ts'
+import type { KeyRequest, LimitsRequest, NameRequest } from './admin-requests.ts'
 
 /** `POST /admin/accounts` */
 export async function createAccount({ body, objects, services }: Call<'admin', NameRequest>): Promise<Response> {
@@ -23,14 +24,37 @@ export async function listAccounts({ objects }: Call<'admin'>): Promise<Response
   return Response.json({ accounts: await reach('list accounts', objects.directory().list()) })
 }
 
+/** `GET /admin/accounts/{id}` */
+export async function readAccount(call: Call<'admin'>): Promise<Response> {
+  const { account } = accountOf(call)
+  const { limits, in_use } = unwrap(await reach('read the account', account.limits()))
+  return Response.json({ ...(await reach('read the account', account.read())), limits, in_use })
+}
+
+/** `PUT /admin/accounts/{id}/limits` */
+export async function setLimits(call: Call<'admin', LimitsRequest>): Promise<Response> {
+  const { account } = accountOf(call)
+  return Response.json({ limits: unwrap(await reach('change the limits', account.setLimits(given(call.body)))) })
+}
+
 /** `POST /admin/accounts/{id}/keys` */
 export async function createKey(call: Call<'admin', KeyRequest>): Promise<Response> {
   const { account, id } = accountOf(call)
-  const { region, name } = call.body
+  const { region, name, scope, expires_in } = call.body
   assertServed(region, call)
   const serial = newKeySerial()
   const { token, hash } = await call.services.gate.issue('key', region, `${id}${serial}`, call.env)
-  const key: Key = { id: serial, region, name, created_at: timestamp(call.services.clock.now()), revoked_at: null }
+  const now = call.services.clock.now()
+  const key: Key = {
+    id: serial,
+    region,
+    name,
+    scope,
+    created_at: timestamp(now),
+    expires_at: expires_in === undefined ? null : timestamp(now + expires_in * 1000),
+    last_used_at: null,
+    revoked_at: null,
+  }
   unwrap(await reach('add the key', account.addKey(key, hash)))
   return Response.json({ ...key, key: formatToken(token) }, { status: 201 })
 }
@@ -59,6 +83,11 @@ export function assertServed(region: string, { env }: Call): void {
 
 export function timestamp(ms: number): string {
   return new Date(ms).toISOString()
+}
+
+/** What was left out stays out, so that it changes nothing. */
+function given(limits: LimitsRequest): Partial<AccountLimits> {
+  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
 }
 
 function accountOf(call: Call): { id: string; account: AccountPort } {

@@ -3,9 +3,13 @@
 import type { FileList } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import { guestFileList } from '@portico/shared/guest'
+import { z } from 'zod'
+import { noteCall } from '../audit/calls.ts'
 import type { KeyCall } from '../call.ts'
 import { callGuest } from '../guest/call-guest.ts'
 import { sandboxOf } from './runs.ts'
+
+const uploaded = z.object({ size: z.number() })
 
 /** How long the agent may take for a file once it has the body. */
 const waitMs = 60_000
@@ -17,7 +21,8 @@ export async function upload(call: KeyCall): Promise<Response> {
   const { id } = sandboxOf(call)
   const mode = modeOf(call.url)
   const length = call.request.headers.get('content-length')
-  const query = new URLSearchParams({ path: pathOf(call.url), ...(mode === undefined ? {} : { mode }) })
+  const path = pathOf(call.url)
+  const query = new URLSearchParams({ path, ...(mode === undefined ? {} : { mode }) })
   const headers = {
     'content-type': 'application/octet-stream',
     ...(call.request.body === null ? { 'content-length': '0' } : {}),
@@ -25,17 +30,21 @@ export async function upload(call: KeyCall): Promise<Response> {
   }
   const { body } = call.request
   const answer = await callGuest(call, id, { method: 'PUT', path: `/files?${query}`, headers, body, waitMs })
-  return new Response(answer.body, { headers: { 'content-type': 'application/json' } })
+  const told = await answer.text()
+  noteCall(call, id, 'file.uploaded', { path, bytes: sizeOf(told) ?? (length === null ? null : Number(length)) })
+  return new Response(told, { headers: { 'content-type': 'application/json' } })
 }
 
 /** `GET /v1/runs/{id}/files/download?path=` */
 export async function download(call: KeyCall): Promise<Response> {
   const { id } = sandboxOf(call)
-  const query = new URLSearchParams({ path: pathOf(call.url) })
+  const path = pathOf(call.url)
+  const query = new URLSearchParams({ path })
   const range = call.request.headers.get('range')
   const method = call.request.method === 'HEAD' ? 'HEAD' : 'GET'
   const headers: Record<string, string> = range === null ? {} : { range }
   const answer = await callGuest(call, id, { method, path: `/files?${query}`, headers, waitMs })
+  if (method === 'GET') noteCall(call, id, 'file.downloaded', { path })
   return new Response(answer.body, { status: answer.status, headers: fileHeaders(answer.headers) })
 }
 
@@ -65,6 +74,15 @@ function pathOf(url: URL): string {
   if (path.startsWith('/') && !path.includes('\0')) return path
   const why = path === '' ? 'the query has no path' : 'it is not absolute'
   throw new AppError('invalid_path', `cannot use the path: ${why}`)
+}
+
+/** How many bytes the agent says that it wrote. */
+function sizeOf(told: string): number | null {
+  try {
+    return uploaded.parse(JSON.parse(told)).size
+  } catch {
+    return null
+  }
 }
 
 function modeOf(url: URL): string | undefined {

@@ -15,11 +15,18 @@ type Parsed<Rule extends BodyRule> = Rule extends { kind: 'json'; schema: infer 
   ? z.output<Schema>
   : undefined
 
+/**
+ * What a key's scope must allow: `read` looks, `use` works inside a sandbox that exists, `manage` makes, changes and ends things. Rows
+ * of other access need nothing of a key.
+ */
+export type Need = 'read' | 'use' | 'manage'
+
 export interface Row<Who extends Access = Access, Rule extends BodyRule = BodyRule> {
   /** GET serves HEAD, too. */
   readonly methods: readonly Method[]
   readonly path: `/${string}`
   readonly access: Who
+  readonly needs: Who extends 'key' ? Need : null
   readonly body: Rule
   /** Whether each of its calls is logged; of other rows only what fails on our side is. */
   readonly logged?: boolean

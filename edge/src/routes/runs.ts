@@ -3,18 +3,22 @@
 import {
   createRequest,
   type DestroyResponse,
+  type RunList,
   type RunRecord,
   type UpdateRequest,
   type UsageResponse,
 } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import { newSandboxId, parseSandboxId } from '@portico/shared/ids'
-import { costCents } from '@portico/shared/usage'
 import { z } from 'zod'
+import { admitted } from '../account/admission.ts'
 import type { Call, KeyCall } from '../call.ts'
+import { once } from '../middleware/idempotency.ts'
 import { unwrap } from '../outcome.ts'
 import { reach } from '../platform-errors.ts'
-import type { SandboxPort } from '../ports.ts'
+import type { Patch, SandboxPort } from '../ports.ts'
+import { costOf } from '../rates.ts'
+import { listInput } from './list-query.ts'
 
 /** The documented request, and the one undocumented security setting that is known to be sent. */
 export const runRequest = createRequest.extend({ credentials_v2: z.unknown().optional() })
@@ -24,18 +28,24 @@ type RunRequest = z.output<typeof runRequest>
 export async function createRun(call: Call<'key', RunRequest>): Promise<Response> {
   const { body, objects, principal } = call
   refuseUnsupported(body)
-  const { image, vcpus, mem_mib, disk_mib, timeout, env, auto_resume, on_idle } = body
+  const { image, vcpus, mem_mib, disk_mib, timeout, env, auto_resume, on_idle, name = null, labels } = body
   const spec = { image, vcpus, mem_mib, disk_mib, idle_timeout: timeout, env, auto_resume, on_idle }
-  const sandbox = newSandboxId()
-  call.subject.sandbox = sandbox
-  const created = objects.sandbox(sandbox).create({ ...principal, sandbox, spec })
-  return Response.json(unwrap(await reach('create the sandbox', created)) satisfies RunRecord, { status: 201 })
+  return once(call, [newSandboxId()], async ([sandbox = '']) => {
+    call.subject.sandbox = sandbox
+    const room = { action: 'create the sandbox', sandboxes: [sandbox], vcpus, memMib: mem_mib }
+    const input = { ...principal, sandbox, spec, marks: { name, labels } }
+    const create = () => objects.sandbox(sandbox, principal.region).create(input)
+    const record = await admitted(objects.account(principal.account), room, create)
+    return Response.json(record satisfies RunRecord, { status: 201 })
+  })
 }
 
 /** `GET /v1/runs` */
-export async function listRuns({ objects, principal }: KeyCall): Promise<Response> {
-  const runs = await reach('list sandboxes', objects.account(principal.account).active(principal.region))
-  return Response.json({ runs })
+export async function listRuns({ objects, principal, url }: KeyCall): Promise<Response> {
+  const input = listInput(url.searchParams, principal.region)
+  if (input === undefined) return Response.json({ runs: [] } satisfies RunList)
+  const page = unwrap(await reach('list sandboxes', objects.account(principal.account).list(input)))
+  return Response.json(page satisfies RunList)
 }
 
 /** `GET /v1/runs/{id}` */
@@ -47,7 +57,13 @@ export async function readRun(call: KeyCall): Promise<Response> {
 /** `PATCH /v1/runs/{id}` */
 export async function updateRun(call: Call<'key', UpdateRequest>): Promise<Response> {
   const { sandbox } = sandboxOf(call)
-  return Response.json(unwrap(await reach('change the sandbox', sandbox.update(call.principal, call.body.timeout))))
+  const { timeout, name, labels } = call.body
+  const patch: Patch = {
+    ...(timeout === undefined ? {} : { idleTimeout: timeout }),
+    ...(name === undefined ? {} : { name }),
+    ...(labels === undefined ? {} : { labels }),
+  }
+  return Response.json(unwrap(await reach('change the sandbox', sandbox.update(call.principal, patch))))
 }
 
 /** `DELETE /v1/runs/{id}` */
@@ -55,7 +71,7 @@ export async function destroyRun(call: KeyCall): Promise<Response> {
   const { id, sandbox } = sandboxOf(call)
   call.services.routes.drop(id)
   const { record, usage } = unwrap(await reach('destroy the sandbox', sandbox.destroy(call.principal)))
-  const cost_cents = costCents(usage.uptime_ms, record.vcpus, record.mem_mib)
+  const cost_cents = costOf(call.env, usage.uptime_ms, record)
   return Response.json({ status: 'destroyed', ...usage, cost_cents } satisfies DestroyResponse)
 }
 
@@ -76,7 +92,7 @@ export async function resumeRun(call: KeyCall): Promise<Response> {
 export async function readUsage(call: KeyCall): Promise<Response> {
   const { sandbox } = sandboxOf(call)
   const { record, usage } = unwrap(await reach('measure the sandbox', sandbox.usage(call.principal)))
-  const cost_cents = costCents(usage.uptime_ms, record.vcpus, record.mem_mib)
+  const cost_cents = costOf(call.env, usage.uptime_ms, record)
   return Response.json({ ...usage, cost_cents } satisfies UsageResponse)
 }
 
@@ -85,7 +101,12 @@ export function sandboxOf(call: Call): { id: string; sandbox: SandboxPort } {
   const id = parseSandboxId(call.parameter('id'))
   if (id === undefined) throw new AppError('sandbox_not_found', 'cannot find the sandbox: there is none with this id')
   call.subject.sandbox = id
-  return { id, sandbox: call.objects.sandbox(id) }
+  return {
+    id,
+    get sandbox() {
+      return call.objects.sandbox(id)
+    },
+  }
 }
 
 /** Security settings are kept or refused, never ignored. No sandbox has a network yet, so what asks for none is kept. */

@@ -4,7 +4,8 @@
  */
 
 import type { RunRecord } from '@portico/shared/api'
-import type { AppError } from '@portico/shared/errors'
+import { AppError } from '@portico/shared/errors'
+import { isFinal } from '@portico/shared/lifecycle'
 import type { CallOutcome, ChildInput, Created } from '../ports.ts'
 import { fail, overtaken, ready } from './create.ts'
 import type { Life } from './life.ts'
@@ -12,9 +13,16 @@ import { newRecord } from './record.ts'
 
 /** Writes the record of a child that is about to be made. */
 export function announce(life: Life, input: ChildInput): void {
-  const { runner, parent } = input
-  life.begin({ ...newRecord(input, life.clock.now()), runner, generation: 1, forkedFrom: parent })
+  const { runner, parent, labels = {} } = input
+  if (life.record?.account === input.account && isFinal(life.record.state)) throw interrupted()
+  const record = newRecord({ ...input, marks: { name: null, labels } }, life.clock.now())
+  life.begin({ ...record, runner, generation: 1, forkedFrom: parent })
   life.inBackground('tell the account', life.publish())
+}
+
+/** The same fork, repeated after it came to nothing: a new call may make new children. */
+function interrupted(): AppError {
+  return new AppError('boot_failed', 'cannot fork the sandbox: the making of its child was interrupted; try again')
 }
 
 /** How its making ended. */

@@ -9,6 +9,7 @@ import { AppError, type WireError } from '@portico/shared/errors'
 import { after } from '@portico/shared/lifecycle'
 import { reach } from '../platform-errors.ts'
 import type { CallOutcome, Created, CreateInput } from '../ports.ts'
+import { createdBefore } from './again.ts'
 import { asked } from './asked.ts'
 import { finishDestroy, startDestroy } from './destroy.ts'
 import type { Fence } from './fence.ts'
@@ -19,6 +20,7 @@ const mostPlacements = 3
 
 /** Creates the sandbox and answers its record once it runs. */
 export function create(life: Life, input: CreateInput): Promise<RunRecord> {
+  if (life.record !== undefined) return createdBefore(life, input)
   life.begin(newRecord(input, life.clock.now()))
   return life.once('create', async () => {
     try {
@@ -46,7 +48,7 @@ async function makeSomewhere(life: Life, input: CreateInput): Promise<RunRecord>
 
 async function place(life: Life, input: CreateInput, avoid: string[], refusal: AppError | undefined): Promise<Fence> {
   const { sandbox, region, spec } = input
-  const need = { sandbox, region, image: spec.image, memMib: spec.mem_mib, avoid }
+  const need = { sandbox, region, image: spec.image, memMib: spec.mem_mib, vcpus: spec.vcpus, avoid }
   const placed = await reach('create the sandbox', life.objects.region(region).place(need)).catch((thrown) => {
     throw giveUp(life, AppError.from(thrown))
   })

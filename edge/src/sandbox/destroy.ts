@@ -19,7 +19,9 @@ const answerLimitMs = 60_000
 
 /** Destroys the sandbox for its owner. Two at once share one end; later ones find nothing. */
 export async function destroy(life: Life, caller: Caller): Promise<Ended> {
-  life.mine(caller)
+  const record = life.mine(caller)
+  // Nothing of it is left that could be ended; its owner learns what it used.
+  if (record.state === 'lost') return { record: publicRecord(record), usage: lastKnownUsage(record, life.clock.now()) }
   startDestroy(life, null)
   return finishDestroy(life)
 }

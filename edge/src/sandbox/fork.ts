@@ -13,6 +13,7 @@ import { askedAgain } from './asked.ts'
 import { captureFence, type Fence } from './fence.ts'
 import { type Life, notFound } from './life.ts'
 import type { SandboxRecord } from './record.ts'
+import { isAsleep, roomOf } from './room.ts'
 
 const action = 'fork the sandbox'
 
@@ -22,6 +23,27 @@ export async function fork(life: Life, caller: Caller, children: readonly string
   assertAllowed(record, 'copy', action)
   const fence = captureFence(record)
   if (fence === undefined) throw notFound()
+  const account = life.objects.account(record.account)
+  // A parent that sleeps is woken for this, and children are of its size.
+  const sandboxes = isAsleep(record) ? [record.id, ...children] : children
+  unwrap(await reach(action, account.admit({ ...roomOf(record, action), sandboxes })))
+  let made: readonly string[] = []
+  try {
+    const forks = await forkAdmitted(life, record, fence, children)
+    made = forks.forks.map(({ id }) => id)
+    return forks
+  } finally {
+    const others = children.filter((child) => !made.includes(child))
+    life.inBackground('give the room back', account.dismiss(others))
+  }
+}
+
+async function forkAdmitted(
+  life: Life,
+  record: SandboxRecord,
+  fence: Fence,
+  children: readonly string[],
+): Promise<Forks> {
   const roomy = children.slice(0, await reserve(life, record, fence, children))
   const announced = await Promise.all(roomy.map((child) => announceOne(life, record, fence, child)))
   const expected = announced.filter((one) => one.ok).map(({ child }) => child)
@@ -38,6 +60,7 @@ export async function fork(life: Life, caller: Caller, children: readonly string
   ]
   const forks = settled.flatMap((one) => (one.ok ? [one.value] : []))
   if (forks.length === 0) throw AppError.fromWire(answer?.ok === false ? answer.error : failed[0])
+  life.note('sandbox.forked', { children: forks.map(({ id }) => id) })
   return { forks, failed, pauseMs: answer?.ok === true ? answer.value.pauseMs : 0 }
 }
 
@@ -52,7 +75,7 @@ async function reserve(
   { runner }: Fence,
   sandboxes: readonly string[],
 ): Promise<number> {
-  const input = { region, runner, sandboxes, memMib: spec.mem_mib }
+  const input = { region, runner, sandboxes, memMib: spec.mem_mib, vcpus: spec.vcpus }
   return unwrap(await reach(action, objects.region(region).reserve(input)))
 }
 
@@ -62,10 +85,10 @@ type Announced = { readonly child: string } & (
 )
 
 async function announceOne(life: Life, parent: SandboxRecord, { runner }: Fence, child: string): Promise<Announced> {
-  const { account, region, spec } = parent
-  const input = { account, region, spec, runner, sandbox: child, parent: parent.id }
+  const { account, region, spec, labels } = parent
+  const input = { account, region, spec, labels, runner, sandbox: child, parent: parent.id }
   try {
-    unwrap(await reach(action, life.objects.sandbox(child).announce(input)))
+    unwrap(await reach(action, life.objects.sandbox(child, region).announce(input)))
     return { child, ok: true }
   } catch (thrown) {
     life.inBackground('give the place back', life.objects.region(region).release(child))

@@ -1,4 +1,5 @@
 import type { SandboxEventMessage } from '@portico/shared/control'
+import { newAccountId } from '@portico/shared/ids'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { codeOf, ended, failing, made, usage, World } from '../../test/sandbox-world.ts'
@@ -119,11 +120,36 @@ describe('a create', () => {
     expect(world.state).toBe('destroyed')
   })
 
-  test('under an id that is in use is refused', async () => {
-    await create(world.life, world.input)
-    const again = async () => create(world.wakeUp(), world.input)
-    expect(await codeOf(again())).toBe('conflict')
+  test('that is repeated under its id answers what it made, and anybody else is refused', async () => {
+    const made = await create(world.life, world.input)
+    expect(await create(world.wakeUp(), world.input)).toEqual(made)
+    const other = { ...world.input, account: newAccountId() }
+    expect(await codeOf(create(world.life, other))).toBe('conflict')
+    expect(await codeOf(create(world.life, { ...world.input, region: 'eu' }))).toBe('conflict')
     expect(world.state).toBe('running')
+    expect(world.events).toEqual(['place runner-1', 'create runner-1 1'])
+  })
+
+  test('that is repeated while it is under way joins it', async () => {
+    const answer = held<typeof made>()
+    world.create = () => answer.promise
+    const both = [create(world.life, world.input), create(world.life, world.input)]
+    answer.resolve(made)
+    const [first, second] = await Promise.all(both)
+    expect(second).toEqual(first)
+    expect(world.events).toEqual(['place runner-1', 'create runner-1 1'])
+  })
+
+  test('that is repeated after it was interrupted, or is over, makes room for a new one', async () => {
+    world.create = () => new Promise(() => undefined)
+    const lost = create(world.life, world.input)
+    await world.settle()
+    expect(await codeOf(create(world.wakeUp(), world.input))).toBe('boot_failed')
+    await world.settle()
+    expect(world.state).toBe('destroyed')
+    expect(world.events).toContain('destroy runner-1 1')
+    expect(await codeOf(create(world.life, world.input))).toBe('boot_failed')
+    void lost
   })
 })
 
@@ -196,9 +222,9 @@ describe('a destroy', () => {
 describe('an update', () => {
   test('holds once the runner has it', async () => {
     await create(world.life, world.input)
-    expect(await update(world.life, world.caller, 5)).toMatchObject({ timeout: 5 })
+    expect(await update(world.life, world.caller, { idleTimeout: 5 })).toMatchObject({ timeout: 5 })
     world.update = async () => failing('runner_disconnected', 'not_sent')
-    expect(await codeOf(update(world.life, world.caller, 9))).toBe('runner_disconnected')
+    expect(await codeOf(update(world.life, world.caller, { idleTimeout: 9 }))).toBe('runner_disconnected')
     expect(world.stored?.spec.idle_timeout).toBe(5)
   })
 
@@ -206,7 +232,7 @@ describe('an update', () => {
     await create(world.life, world.input)
     const answer = held<{ ok: true; value: null }>()
     world.update = () => answer.promise
-    const pending = update(world.life, world.caller, 5)
+    const pending = update(world.life, world.caller, { idleTimeout: 5 })
     await destroy(world.life, world.caller)
     const before = world.stored
     answer.resolve({ ok: true, value: null })
@@ -344,7 +370,7 @@ describe('whatever happens in whatever order', () => {
       case 'destroy':
         return void pending.push(codeOf(destroy(world.life, world.caller)))
       case 'update':
-        return void pending.push(codeOf(update(world.life, world.caller, 3)))
+        return void pending.push(codeOf(update(world.life, world.caller, { idleTimeout: 3 })))
       case 'idle':
         return void (await hear(world.life, runner, { ...event('destroyed', generation), usage }))
       case 'crash':

@@ -1,15 +1,17 @@
 /**
  * One sandbox's record in force: every change goes through here, is stored before anything else happens, sets the alarm that finishes
- * what an eviction would interrupt, and reaches the account's index sooner or later.
+ * what an eviction would interrupt, is noted in the audit log where it means something, and reaches the account's index sooner or later.
  */
 
 import type { Clock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
+import { isFinal } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
 import { logFailure } from '../log.ts'
 import { fromPlatform } from '../platform-errors.ts'
-import type { Caller, Objects } from '../ports.ts'
+import type { AuditNote, Caller, Objects } from '../ports.ts'
 import { type Fence, isCurrent } from './fence.ts'
+import { auditNotes, happened } from './happened.ts'
 import { indexEntry, nextAlarm, type SandboxRecord, storedRecord } from './record.ts'
 
 /** Where the record is kept. */
@@ -25,6 +27,8 @@ export interface LifeOptions {
   readonly store: RecordStore
   readonly objects: Objects
   readonly clock: Clock
+  /** Adds lines to the audit log, stored together with the record. */
+  readonly note: (notes: readonly AuditNote[]) => void
   /** Keeps the object awake until the work is done. */
   readonly background: (work: Promise<unknown>) => void
 }
@@ -33,6 +37,7 @@ export class Life {
   readonly objects: Objects
   readonly clock: Clock
   readonly #store: RecordStore
+  readonly #note: LifeOptions['note']
   readonly #background: (work: Promise<unknown>) => void
   readonly #flights = new Map<string, Promise<unknown>>()
   #record: SandboxRecord | undefined
@@ -41,6 +46,7 @@ export class Life {
     this.objects = options.objects
     this.clock = options.clock
     this.#store = options.store
+    this.#note = options.note
     this.#background = options.background
   }
 
@@ -61,17 +67,23 @@ export class Life {
   /** Stores the first record. */
   begin(record: SandboxRecord): void {
     if (this.record !== undefined) throw new AppError('conflict', 'cannot create the sandbox: its id is in use')
-    this.#write(record)
+    this.#write(this.#withEvents(undefined, record))
   }
 
   /** The one way to change a record. */
   change(patch: Partial<SandboxRecord>): SandboxRecord {
-    return this.#write({ ...this.known, ...patch, version: this.known.version + 1 })
+    const { known } = this
+    return this.#write(this.#withEvents(known, { ...known, ...patch, version: known.version + 1 }))
+  }
+
+  /** Adds a line to the audit log about something that changed no state. */
+  note(event: string, data: AuditNote['data']): void {
+    this.#note([{ event, at: this.clock.now(), data }])
   }
 
   /** The end: from here on nothing changes but the index. Ending twice keeps the first. */
   end(usage: Usage | null, reason: string | null = this.known.reason): SandboxRecord {
-    if (this.known.state === 'destroyed') return this.known
+    if (isFinal(this.known.state)) return this.known
     return this.change({ state: 'destroyed', reason, usage, ...over, endedAt: this.clock.now() })
   }
 
@@ -131,6 +143,12 @@ export class Life {
     }
   }
 
+  /** The account's index has this version; one that it should not have lost is told anew. */
+  async retell(version: number): Promise<void> {
+    if (version < this.known.indexed) this.#write({ ...this.known, indexed: version })
+    await this.publish()
+  }
+
   /** Forgets everything, long after the end. */
   async clear(): Promise<void> {
     this.#record = undefined
@@ -145,8 +163,19 @@ export class Life {
       logFailure('tell the account', fromPlatform(thrown, 'tell the account'))
       return false
     }
-    this.#write({ ...this.known, indexed: told.version })
+    const happenings = this.known.happenings.filter(({ version }) => version > told.version)
+    this.#write({ ...this.known, indexed: told.version, happenings })
     return true
+  }
+
+  /** The record with what has happened to it, for its account, and the same noted in the audit log. */
+  #withEvents(before: SandboxRecord | undefined, record: SandboxRecord): SandboxRecord {
+    const events = happened(before, record)
+    if (events.length === 0) return record
+    const at = this.clock.now()
+    this.#note(auditNotes(events, record, at))
+    const happenings = events.map((event) => ({ version: record.version, event, at }))
+    return { ...record, happenings: [...record.happenings, ...happenings].slice(-mostHappenings) }
   }
 
   #write(record: SandboxRecord): SandboxRecord {
@@ -157,6 +186,8 @@ export class Life {
   }
 }
 
+/** More than could gather while an account's object is away, as long as nobody makes a sandbox flap. */
+const mostHappenings = 500
 const over = { runningSince: null, retryAt: null }
 
 export function notFound(): AppError {

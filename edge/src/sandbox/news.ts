@@ -1,18 +1,23 @@
 /** What a runner tells of a sandbox by itself, and what the alarm finds. Only the runner and generation in force count. */
 
 import type { SandboxEventMessage } from '@portico/shared/control'
-import { after, holdsMachine } from '@portico/shared/lifecycle'
+import { after, holdsMachine, isFinal } from '@portico/shared/lifecycle'
 import { finishDestroy, startDestroy } from './destroy.ts'
 import type { Life } from './life.ts'
 import { isForgettable, isOnItsWay, lastKnownUsage, type SandboxRecord } from './record.ts'
 import { answerLimitMs, asleep, awake, finishSleep, isChanging } from './sleep.ts'
 import { stateAfterNews } from './told.ts'
+import { markReachable } from './unreachable.ts'
 
 /** Takes news. False if a call is under way whose answer says the same, or more. */
 export async function hear(life: Life, runner: string, message: SandboxEventMessage): Promise<boolean> {
   const { record } = life
-  if (record === undefined || !life.holds({ runner, generation: message.generation })) return true
-  const isTaken = take(life, record, message)
+  if (record === undefined || !life.holds({ runner, generation: message.generation }) || isFinal(record.state))
+    return true
+  markReachable(life)
+  const isTaken = take(life, life.known, message)
+  // A destroy that did not reach the runner does not wait for the alarm now that the runner is there.
+  if (life.known.state === 'destroying') life.inBackground('destroy the sandbox', finishDestroy(life))
   await life.publish()
   return isTaken
 }
@@ -70,5 +75,5 @@ function fail(life: Life, reason: string, told: { usage?: SandboxEventMessage['u
   const state = after(known.state, 'failed')
   if (state === known.state) return
   const usage = told.usage ?? lastKnownUsage(known, life.clock.now())
-  life.change({ state, reason, usage, runningSince: null, retryAt: null })
+  life.change({ state, reason, usage, runningSince: null, retryAt: null, unreachableSince: null })
 }

@@ -1,10 +1,10 @@
 /** A sandbox's record as its object keeps it, and what can be read off it. Pure. */
 
-import type { RunRecord } from '@portico/shared/api'
+import type { RunRecord, RunStatus } from '@portico/shared/api'
 import type { SandboxSpec } from '@portico/shared/control'
-import type { SandboxState } from '@portico/shared/lifecycle'
+import { isFinal, type SandboxState } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
-import type { Caller, IndexEntry } from '../ports.ts'
+import type { Caller, Happening, IndexEntry, Marks } from '../ports.ts'
 
 /** What was asked for, without the environment: that may hold secrets, so it goes to the guest and is not kept. */
 export type KeptSpec = Omit<SandboxSpec, 'env'>
@@ -12,6 +12,7 @@ export type KeptSpec = Omit<SandboxSpec, 'env'>
 export interface NewSandbox extends Caller {
   readonly sandbox: string
   readonly spec: KeptSpec & Partial<Pick<SandboxSpec, 'env'>>
+  readonly marks?: Marks
 }
 
 export interface SandboxRecord {
@@ -33,6 +34,12 @@ export interface SandboxRecord {
   readonly usage: Usage | null
   /** It has been running since then, and `usage` does not hold that time yet. */
   readonly runningSince: number | null
+  readonly name: string | null
+  readonly labels: Readonly<Record<string, string>>
+  /** Its runner has not been connected since then; null while it is. */
+  readonly unreachableSince: number | null
+  /** What happened since the account's index was last told. */
+  readonly happenings: readonly Happening[]
   /** The sandbox that it is a fork of, and the snapshot that it was restored from. */
   readonly forkedFrom: string | null
   readonly restoredFrom: string | null
@@ -47,8 +54,10 @@ export interface SandboxRecord {
 
 /** An interrupted create is given up after this long. */
 export const createLimitMs = 120_000
-/** How long a destroyed sandbox's record still answers late events. */
-export const keptAfterEndMs = 24 * 3_600_000
+/** How long the audit log of a sandbox that is over can be read; its record answers late events as long. */
+export const keptAfterEndMs = 30 * 24 * 3_600_000
+/** The same where nobody ever got the sandbox, so nobody can ask for its log. */
+const keptUnbornMs = 24 * 3_600_000
 /** What is due but still under way is looked at again after this long. */
 const lookAgainMs = 5_000
 
@@ -58,7 +67,9 @@ export function storedRecord(stored: SandboxRecord & { readonly readyAt?: number
   const { auto_resume = false, on_idle = 'destroy' } = record.spec as Partial<KeptSpec>
   const { runningSince = record.state === 'running' ? readyAt : null } = record as Partial<SandboxRecord>
   const { forkedFrom = null, restoredFrom = null } = record as Partial<SandboxRecord>
-  return { ...record, spec: { ...record.spec, auto_resume, on_idle }, runningSince, forkedFrom, restoredFrom }
+  const { name = null, labels = {}, unreachableSince = null, happenings = [] } = record as Partial<SandboxRecord>
+  const later = { name, labels, unreachableSince, happenings }
+  return { ...record, ...later, spec: { ...record.spec, auto_resume, on_idle }, runningSince, forkedFrom, restoredFrom }
 }
 
 /** The first record; the environment, which may hold secrets, is not taken over. */
@@ -79,6 +90,10 @@ export function newRecord(input: NewSandbox, now: number): SandboxRecord {
     endedAt: null,
     usage: null,
     runningSince: null,
+    name: input.marks?.name ?? null,
+    labels: input.marks?.labels ?? {},
+    unreachableSince: null,
+    happenings: [],
     forkedFrom: null,
     restoredFrom: null,
     version: 1,
@@ -93,8 +108,10 @@ export function publicRecord(record: SandboxRecord): RunRecord {
   const { spec } = record
   return {
     id: record.id,
-    status: record.state === 'destroying' ? 'destroyed' : record.state,
-    ...(record.state === 'error' && record.reason !== null ? { reason: record.reason } : {}),
+    status: statusOf(record),
+    ...(needsReason.includes(record.state) && record.reason !== null ? { reason: record.reason } : {}),
+    ...(record.name === null ? {} : { name: record.name }),
+    labels: record.labels,
     image: spec.image,
     resolved_image: record.resolvedImage ?? spec.image,
     region: record.region,
@@ -111,6 +128,14 @@ export function publicRecord(record: SandboxRecord): RunRecord {
   }
 }
 
+const needsReason: readonly SandboxState[] = ['error', 'lost']
+
+/** Out of reach is told of what would otherwise be thought to run or sleep. */
+function statusOf({ state, unreachableSince }: SandboxRecord): RunStatus {
+  if (state === 'destroying') return 'destroyed'
+  return unreachableSince === null || state === 'error' || isFinal(state) ? state : 'unreachable'
+}
+
 /** What the account's index gets. */
 export function indexEntry(record: SandboxRecord): IndexEntry {
   return {
@@ -119,7 +144,9 @@ export function indexEntry(record: SandboxRecord): IndexEntry {
     record: publicRecord(record),
     createdAt: record.createdAt,
     endedAt: record.endedAt,
-    usage: record.usage,
+    usage: neverRan(record) ? null : record.usage,
+    runningSince: record.runningSince,
+    happenings: record.happenings,
   }
 }
 
@@ -138,7 +165,7 @@ export function nextAlarm(record: SandboxRecord, now: number): number | undefine
   if (record.indexed < record.version) times.push(now)
   if (record.state === 'creating') times.push(record.createdAt + createLimitMs)
   if (record.state === 'destroying' || isOnItsWay(record.state)) times.push(record.retryAt ?? now)
-  if (record.endedAt !== null) times.push(record.endedAt + keptAfterEndMs)
+  if (record.endedAt !== null) times.push(keptUntil(record, record.endedAt))
   return times.length === 0 ? undefined : Math.max(now + lookAgainMs, Math.min(...times))
 }
 
@@ -149,5 +176,14 @@ export function isOnItsWay(state: SandboxState): state is 'hibernating' | 'resum
 
 /** Whether the record of a destroyed sandbox has done its duty. */
 export function isForgettable(record: SandboxRecord, now: number): boolean {
-  return record.endedAt !== null && record.indexed === record.version && now >= record.endedAt + keptAfterEndMs
+  return record.endedAt !== null && record.indexed === record.version && now >= keptUntil(record, record.endedAt)
+}
+
+function keptUntil(record: SandboxRecord, endedAt: number): number {
+  return endedAt + (neverRan(record) ? keptUnbornMs : keptAfterEndMs)
+}
+
+/** Whether it was never ready, so that nobody used it and nobody pays for it. */
+export function neverRan({ createMs }: SandboxRecord): boolean {
+  return createMs === null
 }

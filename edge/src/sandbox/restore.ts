@@ -5,6 +5,7 @@ import { AppError } from '@portico/shared/errors'
 import { unwrap } from '../outcome.ts'
 import { reach } from '../platform-errors.ts'
 import type { RestoreInput } from '../ports.ts'
+import { createdBefore } from './again.ts'
 import { asked } from './asked.ts'
 import { fail, giveBackPlace, giveUp, overtaken, ready } from './create.ts'
 import type { Life } from './life.ts'
@@ -14,6 +15,7 @@ const action = 'restore the sandbox'
 
 /** Restores the sandbox and answers its record once it runs. */
 export function restore(life: Life, input: RestoreInput): Promise<RunRecord> {
+  if (life.record !== undefined) return createdBefore(life, input)
   life.begin({ ...newRecord(input, life.clock.now()), restoredFrom: input.snapshot })
   return life.once('create', async () => {
     try {
@@ -26,7 +28,7 @@ export function restore(life: Life, input: RestoreInput): Promise<RunRecord> {
 
 async function makeThere(life: Life, input: RestoreInput): Promise<RunRecord> {
   const { region, runner, sandbox, snapshot, spec } = input
-  const need = { region, runner, sandboxes: [sandbox], memMib: spec.mem_mib }
+  const need = { region, runner, sandboxes: [sandbox], memMib: spec.mem_mib, vcpus: spec.vcpus }
   try {
     unwrap(await reach(action, life.objects.region(region).reserve(need)))
   } catch (thrown) {

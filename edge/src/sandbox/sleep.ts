@@ -12,12 +12,15 @@ import type { RunRecord } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import { after, request } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
+import { admitted } from '../account/admission.ts'
+import { outcome } from '../outcome.ts'
 import type { Caller, CallOutcome } from '../ports.ts'
 import { assertAllowed } from './allowed.ts'
 import { askedAgain } from './asked.ts'
 import { captureFence } from './fence.ts'
 import { type Life, notFound } from './life.ts'
 import { isOnItsWay, lastKnownUsage, publicRecord } from './record.ts'
+import { roomOf } from './room.ts'
 
 type Change = 'hibernate' | 'resume'
 
@@ -30,8 +33,12 @@ export function hibernate(life: Life, caller: Caller): Promise<RunRecord> {
 }
 
 /** Wakes the sandbox; one that is awake is left alone. */
-export function resume(life: Life, caller: Caller): Promise<RunRecord> {
-  return change(life, caller, 'resume')
+export async function resume(life: Life, caller: Caller): Promise<RunRecord> {
+  const record = life.usable(caller)
+  if (record.state !== 'hibernated') return change(life, caller, 'resume')
+  const action = 'resume the sandbox'
+  const wake = () => outcome(action, () => change(life, caller, 'resume'))
+  return admitted(life.objects.account(record.account), roomOf(record, action), wake)
 }
 
 /** Goes on with what was interrupted. */
@@ -48,12 +55,12 @@ export function isChanging(life: Life): boolean {
 export function asleep(life: Life, told: Usage | undefined): void {
   const { known } = life
   const usage = told ?? lastKnownUsage(known, life.clock.now())
-  life.change({ state: 'hibernated', usage, runningSince: null, retryAt: null })
+  life.change({ state: 'hibernated', usage, ...settled, runningSince: null })
 }
 
 /** It runs: its time counts from here on, if it did not run all along. */
 export function awake(life: Life): void {
-  life.change({ state: 'running', runningSince: life.known.runningSince ?? life.clock.now(), retryAt: null })
+  life.change({ state: 'running', runningSince: life.known.runningSince ?? life.clock.now(), ...settled })
 }
 
 async function change(life: Life, caller: Caller, asked: Change): Promise<RunRecord> {
@@ -103,3 +110,6 @@ async function ask(life: Life, asked: Change): Promise<RunRecord> {
 function keep(life: Life): void {
   life.change({ state: after(life.known.state, 'kept'), retryAt: null })
 }
+
+/** Its runner has spoken. */
+const settled = { retryAt: null, unreachableSince: null }

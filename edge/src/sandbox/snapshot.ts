@@ -8,6 +8,7 @@ import { assertAllowed } from './allowed.ts'
 import { askedAgain } from './asked.ts'
 import { captureFence } from './fence.ts'
 import { type Life, notFound } from './life.ts'
+import { admitAwake } from './room.ts'
 
 const action = 'snapshot the sandbox'
 
@@ -21,10 +22,15 @@ export async function snapshot(life: Life, caller: Caller, id: string): Promise<
   const resolvedImage = record.resolvedImage ?? spec.image
   const noted = { id, region, run: record.id, runner: fence.runner, createdAt: life.clock.now(), resolvedImage, spec }
   const account = life.objects.account(record.account)
+  await admitAwake(life, record, action)
   unwrap(await reach(action, account.beginSnapshot(noted)))
   const runner = life.objects.runner(fence.runner)
   const answer = await askedAgain(action, life.clock, () => runner.snapshot(record.id, fence.generation, id))
-  if (answer.ok) return unwrap(await reach(action, account.keepSnapshot(id, answer.value)))
+  if (answer.ok) {
+    const kept = unwrap(await reach(action, account.keepSnapshot(id, answer.value)))
+    life.note('sandbox.snapshot', { id })
+    return kept
+  }
   if (answer.reached !== 'unknown') life.inBackground('forget the snapshot', account.dropSnapshot(id))
   throw AppError.fromWire(answer.error)
 }

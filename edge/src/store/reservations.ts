@@ -2,46 +2,49 @@
 
 import { statement } from './sql.ts'
 
-export interface Reserved {
+export interface Promised {
+  readonly sandbox: string
   readonly runner: string
   readonly memMib: number
-  readonly slots: number
+  readonly vcpus: number
+  readonly until: number
 }
 
-export class ReservationTable {
+export interface ReservationStore {
+  /** Those that end first come first. */
+  all(): Promised[]
+  put(promise: Promised): void
+  release(sandbox: string): void
+}
+
+type StoredRow = { sandbox: string; runner: string; mem_mib: number; vcpus: number; until: number }
+
+export class ReservationTable implements ReservationStore {
+  readonly #all
   readonly #put
   readonly #release
-  readonly #expire
-  readonly #sums
 
   constructor(sql: SqlStorage) {
-    this.#put = statement<never, [string, string, number, number]>(
+    this.#all = statement<StoredRow>(
       sql,
-      'INSERT OR REPLACE INTO reservations (sandbox, runner, mem_mib, until) VALUES (?, ?, ?, ?)',
+      'SELECT sandbox, runner, mem_mib, vcpus, until FROM reservations ORDER BY until, rowid',
+    )
+    this.#put = statement<never, [string, string, number, number, number]>(
+      sql,
+      'INSERT OR REPLACE INTO reservations (sandbox, runner, mem_mib, vcpus, until) VALUES (?, ?, ?, ?, ?)',
     )
     this.#release = statement<never, [string]>(sql, 'DELETE FROM reservations WHERE sandbox = ?')
-    this.#expire = statement<never, [number]>(sql, 'DELETE FROM reservations WHERE until <= ?')
-    this.#sums = statement<{ runner: string; mem: number; slots: number }>(
-      sql,
-      'SELECT runner, SUM(mem_mib) AS mem, COUNT(*) AS slots FROM reservations GROUP BY runner',
-    )
   }
 
-  put(sandbox: string, runner: string, memMib: number, until: number): void {
-    this.#put.run(sandbox, runner, memMib, until)
+  all(): Promised[] {
+    return this.#all.all().map(({ mem_mib: memMib, ...row }) => ({ ...row, memMib }))
+  }
+
+  put({ sandbox, runner, memMib, vcpus, until }: Promised): void {
+    this.#put.run(sandbox, runner, memMib, vcpus, until)
   }
 
   release(sandbox: string): void {
     this.#release.run(sandbox)
-  }
-
-  expire(now: number): void {
-    this.#expire.run(now)
-  }
-
-  byRunner(): Map<string, Reserved> {
-    return new Map(
-      this.#sums.all().map((row) => [row.runner, { runner: row.runner, memMib: row.mem, slots: row.slots }]),
-    )
   }
 }

@@ -30,6 +30,7 @@ export class SnapshotTable {
   readonly #list
   readonly #pending
   readonly #remove
+  readonly #noted
 
   constructor(sql: SqlStorage) {
     this.#insert = statement<never, [string, string, string, string, number, string, string]>(
@@ -45,10 +46,16 @@ export class SnapshotTable {
     )
     this.#pending = statement<SnapshotRow>(sql, 'SELECT * FROM snapshots WHERE size_bytes IS NULL ORDER BY created_at')
     this.#remove = statement<never, [string]>(sql, 'DELETE FROM snapshots WHERE id = ?')
+    this.#noted = statement<{ noted: number }, [string]>(sql, 'SELECT 1 AS noted FROM snapshots WHERE id = ?')
   }
 
   begin({ id, region, run, runner, createdAt, resolvedImage, spec }: Omit<Snapshot, 'sizeBytes'>): void {
     this.#insert.run(id, region, run, runner, createdAt, resolvedImage, JSON.stringify(spec))
+  }
+
+  /** Whether it was begun, be it kept by now or not. */
+  isNoted(id: string): boolean {
+    return this.#noted.first(id) !== undefined
   }
 
   /** The snapshot as it is from now on, or undefined if it was given up meanwhile. */

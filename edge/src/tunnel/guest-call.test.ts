@@ -2,11 +2,11 @@ import { FakeClock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
 import { answer, Muxer, type TunnelStream } from '@portico/shared/tunnel'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { callRequest, type GuestCall } from '../guest/wire.ts'
+import { callRequest, type GuestCall, readCall } from '../guest/wire.ts'
 import { guestCall } from './guest-call.ts'
 import type { Session } from './sessions.ts'
 
-const call: GuestCall = {
+const call: Omit<GuestCall, 'whole' | 'text'> = {
   sandbox: 'run',
   generation: 1,
   method: 'GET',
@@ -14,7 +14,6 @@ const call: GuestCall = {
   headers: {},
   request_id: 'req',
   wait_ms: 30_000,
-  whole: false,
 }
 
 let clock: FakeClock
@@ -56,8 +55,18 @@ async function pair(onStream: (stream: TunnelStream) => void): Promise<{ edge: M
   return { edge, runner }
 }
 
-const make = (more: Partial<GuestCall> = {}, body: ReadableStream | string | null = null) =>
-  guestCall(session, { ...call, ...more }, callRequest({ ...call, ...more }, body), clock)
+function make(more: Partial<GuestCall> = {}, body: ReadableStream | string | null = null): Promise<Response> {
+  return through(session, more, body)
+}
+
+function through(
+  by: Session | undefined,
+  more: Partial<GuestCall> = {},
+  body: ReadableStream | string | null = null,
+): Promise<Response> {
+  const request = new Request(...callRequest({ ...call, ...more }, body))
+  return guestCall(() => by, readCall(request), request, clock)
+}
 
 async function errorOf(response: Response): Promise<unknown> {
   expect(response.headers.get('x-portico-outcome')).toBe('error')
@@ -152,10 +161,34 @@ describe('a runner', () => {
   test('that takes no more calls is told as it says', async () => {
     session.muxer.close(new AppError('runner_disconnected', 'cannot go on: gone'))
     expect(await errorOf(await make())).toMatchObject({ code: 'runner_disconnected' })
-    expect(await errorOf(await guestCall(undefined, call, callRequest(call, null), clock))).toMatchObject({
+    expect(await errorOf(await through(undefined))).toMatchObject({
       code: 'runner_disconnected',
       message: 'cannot reach the sandbox: its runner is not connected',
     })
+  })
+})
+
+describe('a text that the Worker has whole', () => {
+  test.each([
+    ['a short one', 'printf "é"'],
+    ['a long one', 'é'.repeat(100_000)],
+    ['an empty one', ''],
+  ])('%s reaches the guest as it was', async (_what, text) => {
+    const pending = make({ method: 'POST' }, text)
+    const stream = await accepted.promise
+    const parts: Uint8Array[] = []
+    for (let bytes = await stream.read(); bytes !== undefined; bytes = await stream.read()) parts.push(bytes)
+    expect(await new Blob(parts).text()).toBe(text)
+    answer(stream, { status: 200, headers: { 'content-length': '0' } })
+    stream.end()
+    expect((await pending).status).toBe(200)
+  })
+
+  test('a short one needs no body of its own, a long one is no header', () => {
+    const [, short] = callRequest({ ...call, method: 'POST' }, 'x'.repeat(4096))
+    const [, long] = callRequest({ ...call, method: 'POST' }, 'x'.repeat(4097))
+    expect(short.body).toBeUndefined()
+    expect(long.body).toHaveLength(4097)
   })
 })
 

@@ -13,12 +13,11 @@ import { parseHead, type TunnelStream } from '@portico/shared/tunnel'
 import { drop, dropped, pieces } from '../body.ts'
 import { errorAnswer, type GuestCall, guestHeaders } from '../guest/wire.ts'
 import { notConnected } from './ask.ts'
+import { watch } from './deadlines.ts'
 import type { Session } from './sessions.ts'
 
 /** An answer of which nothing moves for so long is given up, whoever holds it up. */
 const stalledMs = 120_000
-/** How often a call looks whether its runner is still heard. */
-const lookMs = 10_000
 /** Up to here an answer of known length is passed on in one piece, which costs a fraction of streaming it. */
 const small = 65_536
 /** Statuses that have no body. */
@@ -28,16 +27,17 @@ const encoder = new TextEncoder()
 
 /** Makes the call. Failures are answers, too: they have to cross to the Worker. */
 export async function guestCall(
-  session: Session | undefined,
+  current: () => Session | undefined,
   call: GuestCall,
   request: Request,
   clock: Clock,
 ): Promise<Response> {
-  if (session === undefined) return errorAnswer(notConnected())
   let exchange: Exchange | undefined
   try {
-    // Sent in the same message as the call itself.
-    const whole = call.whole ? new Uint8Array(await request.arrayBuffer()) : undefined
+    // Sent in the same message as the call itself. The socket is chosen after that wait, so that calls which come together spread.
+    const whole = call.whole ? await wholeBody(call, request) : undefined
+    const session = current()
+    if (session === undefined) throw notConnected()
     exchange = new Exchange(session, call, request, clock, whole)
     return await exchange.answer()
   } catch (thrown) {
@@ -48,27 +48,25 @@ export async function guestCall(
 }
 
 class Exchange {
-  readonly #session: Session
   readonly #call: GuestCall
   readonly #request: Request
   readonly #stream: TunnelStream
   readonly #clock: Clock
   #movedAt: number
   #limitMs: number
-  #stopLooking: () => void = () => undefined
+  readonly #stopLooking: () => void
   #upload: Promise<void> | undefined
 
   constructor(session: Session, call: GuestCall, request: Request, clock: Clock, whole: Uint8Array | undefined) {
-    this.#session = session
     this.#call = call
     this.#request = request
     this.#clock = clock
     this.#movedAt = clock.now()
     this.#limitMs = call.wait_ms
-    const { wait_ms: _wait, whole: _whole, ...head } = call
+    const { wait_ms: _wait, whole: _whole, text: _text, ...head } = call
     this.#stream = session.muxer.open(encoder.encode(JSON.stringify({ op: 'guest.request', ...head })))
     request.signal.addEventListener('abort', this.#onGone)
-    this.#look()
+    this.#stopLooking = watch(session, clock, this)
     if (whole !== undefined) this.#sendWhole(whole)
     else if (request.body === null) this.#stream.end()
     else this.#upload = this.#send(request.body)
@@ -179,22 +177,24 @@ class Exchange {
     this.#limitMs = limitMs
   }
 
-  /** Looks now and then whether anything moves and whether the runner is still heard. */
-  #look(): void {
-    const left = this.#movedAt + this.#limitMs - this.#clock.now()
-    if (left <= 0) {
-      const why = 'the sandbox did not go on in time'
-      this.#stream.reset({ code: 'deadline', message: `cannot finish the call: ${why}` })
-    } else if (!this.#session.isAlive()) {
-      this.#session.drop(new AppError('runner_disconnected', 'cannot finish the call: its runner fell silent'))
-    } else {
-      this.#stopLooking = this.#clock.after(Math.min(left, lookMs), () => this.#look())
-    }
+  /** When it is given up unless something moves. */
+  get dueAt(): number {
+    return this.#movedAt + this.#limitMs
+  }
+
+  /** Gives it up. */
+  expire(): void {
+    const why = 'the sandbox did not go on in time'
+    this.#stream.reset({ code: 'deadline', message: `cannot finish the call: ${why}` })
   }
 }
 
-function lengthOf(headers: Headers): number | undefined {
-  const text = headers.get('content-length') ?? ''
+async function wholeBody({ text }: GuestCall, request: Request): Promise<Uint8Array> {
+  return text === undefined ? new Uint8Array(await request.arrayBuffer()) : encoder.encode(text)
+}
+
+function lengthOf(headers: Readonly<Record<string, string>>): number | undefined {
+  const text = headers['content-length'] ?? ''
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined
 }
 

@@ -1,63 +1,38 @@
 /**
- * The tunnel sockets of one runner. They outlive the object's memory: what a connection needs to go on stands in the socket's attachment,
- * and which socket counts stands in storage.
+ * The tunnel sockets of one runner. They outlive the object's memory: what a socket needs to go on stands in its attachment, and which
+ * session counts stands in storage.
  *
- *   accepted ──HELLO──▶ open ──socket ends, fault, replaced, silent──▶ gone
+ *   no session ──a socket──▶ in force, 1 to 8 sockets ──its last socket over──▶ no session
+ *                                 └──a socket of another session──▶ replaced: its sockets are closed, nothing they still say is heard
  *
- * The newest accepted socket is the one in force; those before it are closed, and nothing they still say is heard.
+ * The sockets of a session share its streams: each stream is opened on one of them, and a socket that ends takes only its own along.
  */
 
 import type { Clock } from '@portico/shared/clock'
-import { AppError } from '@portico/shared/errors'
+import type { AppError } from '@portico/shared/errors'
 import { base32 } from '@portico/shared/ids'
-import {
-  closeFrame,
-  defaultWindow,
-  type Hello,
-  Muxer,
-  pingIdleMs,
-  pingLimitMs,
-  type TunnelStream,
-} from '@portico/shared/tunnel'
+import type { TunnelStream } from '@portico/shared/tunnel'
+import type { Dial } from './dial.ts'
+import { type Attachment, attach, closeQuietly, Link, lostLink, readAttachment, type Session } from './link.ts'
 
-/** A runner that has not been heard for this long, with its ping due every 15 s, is gone although its socket does not say so. */
-export const silentMs = pingIdleMs * 2 + pingLimitMs
+export { type Session, silentMs } from './link.ts'
 
 const inForce = 'tunnel'
 const replacedCode = 4001
-/** Twice the usual window: an object is often some way from its runner, and half as many messages cost half as much. */
-const hello: Hello = { generation: 1, role: 'edge', window: defaultWindow * 2 }
-
-interface Attachment {
-  readonly portico: 1
-  /** Random, one per socket. */
-  readonly session: string
-  readonly acceptedAt: number
-  readonly firstId: number
-  readonly peer: Hello | null
-}
-
-export interface Session {
-  readonly id: string
-  readonly muxer: Muxer
-  /** Whether the runner was heard lately. */
-  isAlive(): boolean
-  /** Ends the session and every call on it. */
-  drop(error: AppError): void
-}
+const alone: Dial = { session: null, index: 0 }
 
 export interface SessionsOptions {
   readonly ctx: DurableObjectState
   readonly clock: Clock
   readonly onStream: (session: Session, stream: TunnelStream, head: Uint8Array) => void
-  /** The session in force, of this id, ended. */
+  /** The session in force, of this id, has lost its last socket. */
   readonly onGone: (id: string) => void
 }
 
 export class Sessions {
   readonly #options: SessionsOptions
-  readonly #live = new Map<WebSocket, LiveSession>()
-  #current: LiveSession | undefined
+  readonly #links = new Map<WebSocket, Link>()
+  #isAwake = false
 
   constructor(options: SessionsOptions) {
     this.#options = options
@@ -65,26 +40,44 @@ export class Sessions {
   }
 
   /** Takes a new socket into force and answers the upgrade. */
-  accept(): Response {
+  accept(dial: Dial = alone): Response {
     const { ctx, clock } = this.#options
     const { 0: client, 1: server } = new WebSocketPair()
-    const former = ctx.getWebSockets()
-    const session = base32(crypto.getRandomValues(new Uint8Array(16)))
+    const session = dial.session ?? base32(crypto.getRandomValues(new Uint8Array(16)))
+    const replaced = ctx.getWebSockets().filter((socket) => {
+      const former = readAttachment(socket)
+      return former?.session !== session || former.index === dial.index
+    })
     ctx.acceptWebSocket(server)
-    write(server, { portico: 1, session, acceptedAt: clock.now(), firstId: 1, peer: null })
-    ctx.storage.kv.put(inForce, session)
-    for (const socket of former) this.#replace(socket)
-    this.#start(server)
+    const { index } = dial
+    const attachment: Attachment = { portico: 1, session, index, acceptedAt: clock.now(), firstId: 1, peer: null }
+    attach(server, attachment)
+    if (this.id !== session) ctx.storage.kv.put(inForce, session)
+    this.#start(server, attachment)
+    for (const socket of replaced) forget(socket)
+    for (const socket of replaced) this.#replace(socket)
     return new Response(null, { status: 101, webSocket: client })
   }
 
-  /** The session in force, if its runner is there. */
+  /** The session in force. */
+  get id(): string | undefined {
+    return this.#options.ctx.storage.kv.get<string>(inForce)
+  }
+
+  /** The socket for the next stream, if the runner is there. Sockets that fell silent end here. */
   current(): Session | undefined {
-    if (this.#current === undefined || this.#current.isOver) this.#current = this.#find()
-    const session = this.#current
-    if (session === undefined || session.isAlive()) return session
-    session.drop(new AppError('runner_disconnected', 'cannot reach the runner: it has not been heard for too long'))
-    return undefined
+    let best: Link | undefined
+    for (const link of this.#live()) {
+      if (!link.isAlive()) link.drop(lostLink('cannot reach the runner: it has not been heard for too long'))
+      else if (best === undefined || link.isBetterThan(best)) best = link
+    }
+    return best
+  }
+
+  /** What the session in force is made of. */
+  get state(): { readonly generation: number; readonly sockets: number } {
+    const links = this.#live()
+    return { generation: Math.max(1, ...links.map((link) => link.generation ?? 1)), sockets: links.length }
   }
 
   /** A message of a socket. Text is not part of the protocol and is skipped. */
@@ -95,135 +88,71 @@ export class Sessions {
 
   /** A socket ended. */
   ended(socket: WebSocket): void {
-    this.#of(socket)?.drop(new AppError('runner_disconnected', 'cannot go on: the connection to the runner was lost'))
+    this.#of(socket)?.drop(lostLink('cannot go on: the connection to the runner was lost'))
     closeQuietly(socket, 1000, '')
-    this.#live.delete(socket)
   }
 
-  #find(): LiveSession | undefined {
-    for (const socket of this.#options.ctx.getWebSockets()) {
-      const session = this.#of(socket)
-      if (session !== undefined) return session
+  /** Ends the session in force and every call on it. */
+  end(error: AppError): void {
+    for (const link of this.#live()) link.drop(error)
+  }
+
+  /** The sockets in force. The first look after a sleep takes them up again, and notices a session that has none any more. */
+  #live(): Link[] {
+    if (!this.#isAwake) {
+      this.#isAwake = true
+      for (const socket of this.#options.ctx.getWebSockets()) this.#of(socket)
+      this.#leaveIfEmpty()
     }
-    return undefined
+    return [...this.#links.values()]
   }
 
-  /** The session of a socket that is in force, taken up again if this object has slept. */
-  #of(socket: WebSocket): LiveSession | undefined {
-    const known = this.#live.get(socket)
-    if (known !== undefined) return known.isOver ? undefined : known
-    const attachment = read(socket)
-    if (attachment === undefined || attachment.session !== this.#options.ctx.storage.kv.get<string>(inForce))
-      return undefined
-    if (attachment.peer !== null) return this.#start(socket)
+  /** The link of a socket that is in force, taken up again if this object has slept. */
+  #of(socket: WebSocket): Link | undefined {
+    const known = this.#links.get(socket)
+    if (known !== undefined) return known
+    const attachment = readAttachment(socket)
+    if (attachment === undefined || attachment.session !== this.id) return undefined
+    if (attachment.peer !== null) return this.#start(socket, attachment)
     // It slept before the runner's HELLO, and a second HELLO of ours would break the connection.
+    forget(socket)
     closeQuietly(socket, 1012, 'try again')
-    leave(this.#options, attachment.session)
+    this.#leaveIfEmpty()
     return undefined
   }
 
-  #start(socket: WebSocket): LiveSession {
-    const session = new LiveSession(socket, this.#options)
-    this.#live.set(socket, session)
-    return session
+  #start(socket: WebSocket, attachment: Attachment): Link {
+    const { ctx, clock, onStream } = this.#options
+    const link = new Link(socket, attachment, { ctx, clock, onStream, onOver: (over) => this.#over(over) })
+    this.#links.set(socket, link)
+    return link
   }
 
   #replace(socket: WebSocket): void {
-    const session = this.#live.get(socket)
-    this.#live.delete(socket)
     closeQuietly(socket, replacedCode, 'replaced by a newer connection')
-    session?.drop(new AppError('runner_disconnected', 'cannot go on: the runner has connected anew'))
+    this.#links.get(socket)?.drop(lostLink('cannot go on: the runner has connected anew'))
+  }
+
+  #over(link: Link): void {
+    this.#links.delete(link.socket)
+    forget(link.socket)
+    if (link.id === this.id) this.#leaveIfEmpty()
+  }
+
+  /** Takes the session out of force once no socket is left of it. */
+  #leaveIfEmpty(): void {
+    const { id } = this
+    if (id === undefined || this.#live().length > 0) return
+    this.#options.ctx.storage.kv.delete(inForce)
+    this.#options.onGone(id)
   }
 }
 
-class LiveSession implements Session {
-  readonly id: string
-  readonly muxer: Muxer
-  isOver = false
-  readonly #socket: WebSocket
-  readonly #options: SessionsOptions
-  #heardAt: number
-
-  constructor(socket: WebSocket, options: SessionsOptions) {
-    const { session, acceptedAt, firstId, peer } = read(socket) as Attachment
-    this.id = session
-    this.#socket = socket
-    this.#options = options
-    this.#heardAt = acceptedAt
-    this.muxer = new Muxer({
-      carrier: {
-        send: (bytes) => socket.send(bytes),
-        close: (error) => {
-          const { code, reason } = closeFrame(error)
-          closeQuietly(socket, code, reason)
-        },
-      },
-      opens: 'odd',
-      hello,
-      disconnected: 'runner_disconnected',
-      messages: true,
-      clock: options.clock,
-      onStream: (stream, head) => options.onStream(this, stream, head),
-      onReserve: (next) => this.#keep({ firstId: next }),
-      ...(peer === null ? {} : { resume: { peer, firstId } }),
-    })
-    if (peer === null) void this.muxer.ready.then((theirs) => this.#keep({ peer: theirs })).catch(() => undefined)
-    void this.muxer.closed.then(() => this.#gone())
-  }
-
-  receive(bytes: Uint8Array): void {
-    this.#heardAt = this.#options.clock.now()
-    this.muxer.receive(bytes)
-  }
-
-  isAlive(): boolean {
-    const since = this.#options.clock.now() - silentMs
-    if (this.#heardAt >= since) return true
-    return (this.#options.ctx.getWebSocketAutoResponseTimestamp(this.#socket)?.getTime() ?? 0) >= since
-  }
-
-  drop(error: AppError): void {
-    this.muxer.close(error)
-    this.isOver = true
-  }
-
-  #gone(): void {
-    this.isOver = true
-    leave(this.#options, this.id)
-  }
-
-  #keep(change: Partial<Attachment>): void {
-    const attachment = read(this.#socket)
-    if (attachment !== undefined) write(this.#socket, { ...attachment, ...change })
-  }
-}
-
-/** Takes a session out of force, if it still is. */
-function leave({ ctx, onGone }: SessionsOptions, id: string): void {
-  const { kv } = ctx.storage
-  if (kv.get<string>(inForce) !== id) return
-  kv.delete(inForce)
-  onGone(id)
-}
-
-/** An attachment of ours, read field by field; a socket with anything else is not ours. */
-function read(socket: WebSocket): Attachment | undefined {
-  const value: unknown = socket.deserializeAttachment()
-  if (typeof value !== 'object' || value === null || !('portico' in value) || value.portico !== 1) return undefined
-  const { session, acceptedAt, firstId, peer } = value as Partial<Attachment>
-  if (typeof session !== 'string' || typeof acceptedAt !== 'number' || typeof firstId !== 'number') return undefined
-  return { portico: 1, session, acceptedAt, firstId, peer: peer ?? null }
-}
-
-function write(socket: WebSocket, attachment: Attachment): void {
-  socket.serializeAttachment(attachment)
-}
-
-/** Closing a socket that is closed already is no error. */
-function closeQuietly(socket: WebSocket, code: number, reason: string): void {
+/** Nothing of it is heard any more, whoever remembers it. */
+function forget(socket: WebSocket): void {
   try {
-    socket.close(code, reason)
+    attach(socket, null)
   } catch {
-    // It is gone.
+    // It is gone for the platform, too.
   }
 }

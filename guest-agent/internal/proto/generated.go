@@ -80,6 +80,12 @@ const (
 	CodeNotDirectory         = "not_directory"
 	CodePayloadTooLarge      = "payload_too_large"
 	CodeCapacity             = "capacity"
+	CodeQuotaExceeded        = "quota_exceeded"
+	CodeRateLimited          = "rate_limited"
+	CodeIdempotencyPending   = "idempotency_pending"
+	CodeIdempotencyMismatch  = "idempotency_mismatch"
+	CodeSandboxLost          = "sandbox_lost"
+	CodeSandboxUnreachable   = "sandbox_unreachable"
 	CodeInternal             = "internal"
 	CodeSandboxFailed        = "sandbox_failed"
 	CodeGuestError           = "guest_error"
@@ -122,6 +128,12 @@ var Status = map[string]int{
 	CodeNotDirectory:         409,
 	CodePayloadTooLarge:      413,
 	CodeCapacity:             429,
+	CodeQuotaExceeded:        429,
+	CodeRateLimited:          429,
+	CodeIdempotencyPending:   409,
+	CodeIdempotencyMismatch:  422,
+	CodeSandboxLost:          410,
+	CodeSandboxUnreachable:   503,
 	CodeInternal:             500,
 	CodeSandboxFailed:        500,
 	CodeGuestError:           502,

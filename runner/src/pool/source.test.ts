@@ -34,7 +34,7 @@ function setUp({
 }: FakeDriverOptions & { poolSize?: number; memoryMib?: number; slots?: number } = {}) {
   const clock = new FakeClock(1_000_000)
   const driver = new FakeDriver({ folder: root, ...options })
-  const capacity = new Capacity({ slots, memoryMib })
+  const capacity = new Capacity({ slots, memoryMib, vcpus: 100 })
   const limits = { bootMs: 20_000, identityMs: 5000, tries: 1 }
   const log = silentLog()
   const context = { driver, gate: new BootGate(4), clock, limits, log }
@@ -129,9 +129,9 @@ it('counts what stands ready as free, and gives it up for whoever needs the room
   const { driver, source, capacity, filled } = setUp({ memoryMib: 3 * 256 })
   const first = await filled()
   expect([capacity.freeMemoryMib, source.freeMemoryMib, source.freeSlots]).toEqual([0, 512, 7])
-  const place = await source.reserve(300, never)
+  const place = await source.reserve({ memoryMib: 300, vcpus: 1 }, never)
   expect([source.ready(), driver.machines.size, source.freeMemoryMib]).toEqual([0, 1, 212])
-  await expect(source.reserve(300, never)).rejects.toMatchObject({ code: 'capacity' })
+  await expect(source.reserve({ memoryMib: 300, vcpus: 1 }, never)).rejects.toMatchObject({ code: 'capacity' })
   place.release()
   await giveBack(first)
   expect([source.freeMemoryMib, source.freeSlots]).toEqual([768, 8])
@@ -140,11 +140,14 @@ it('counts what stands ready as free, and gives it up for whoever needs the room
 it('gives up machines for slots, too, and none for what does not fit in any case', async () => {
   const { source, filled } = setUp({ slots: 3 })
   const first = await filled()
-  await expect(source.reserve(5000, never)).rejects.toMatchObject({ code: 'capacity' })
+  await expect(source.reserve({ memoryMib: 5000, vcpus: 1 }, never)).rejects.toMatchObject({ code: 'capacity' })
   expect(source.ready()).toBe(2)
-  const places = await Promise.all([source.reserve(1, never), source.reserve(1, never)])
+  const places = await Promise.all([
+    source.reserve({ memoryMib: 1, vcpus: 1 }, never),
+    source.reserve({ memoryMib: 1, vcpus: 1 }, never),
+  ])
   expect(new Set([first.place.slot, ...places.map(({ slot }) => slot)]).size).toBe(3)
-  await expect(source.reserve(1, never)).rejects.toMatchObject({ code: 'capacity' })
+  await expect(source.reserve({ memoryMib: 1, vcpus: 1 }, never)).rejects.toMatchObject({ code: 'capacity' })
   for (const place of places) place.release()
   await giveBack(first)
 })
@@ -162,7 +165,7 @@ it('gives up the machine that is just being made', async () => {
   const first = await source.take(needs, never)
   await clock.advance(refillAfterMs)
   await restoring.promise
-  const place = await source.reserve(256, never)
+  const place = await source.reserve({ memoryMib: 256, vcpus: 1 }, never)
   expect(driver.machines.size).toBe(1)
   place.release()
   await giveBack(first)

@@ -11,7 +11,7 @@
 import type { Clock } from '@portico/shared/clock'
 import { deadline } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
-import type { Capacity, Reservation } from '../capacity.ts'
+import type { Capacity, Reservation, Room } from '../capacity.ts'
 import type { Logger } from '../log.ts'
 import { type BootedVm, type PhaseContext, PreparedVm } from '../sandbox/phases.ts'
 import type { MachineNeeds } from '../template/key.ts'
@@ -28,6 +28,8 @@ export interface MachineSourceOptions {
   readonly poolSize: number
   readonly clock: Clock
   readonly log: Logger
+  /** Another number of machines stands ready. */
+  readonly onReady?: () => void
 }
 
 /** A running machine that is nobody's yet, and its place, which is the taker's from here on. */
@@ -60,8 +62,8 @@ interface Filling {
 export class MachineSource {
   readonly #options: MachineSourceOptions
   readonly #shelves = new Map<string, Shelf>()
-  /** Memory of the places that are the pool's. */
-  readonly #held = new Map<Reservation, number>()
+  /** The places that are the pool's, with what they take. */
+  readonly #held = new Map<Reservation, Room>()
   readonly #givingUp = new Set<Promise<void>>()
   #waiting = 0
   #filling: Filling | undefined
@@ -74,7 +76,11 @@ export class MachineSource {
 
   /** What sandboxes can have: what stands ready gives way to them. */
   get freeMemoryMib(): number {
-    return this.#options.capacity.freeMemoryMib + [...this.#held.values()].reduce((sum, mib) => sum + mib, 0)
+    return this.#options.capacity.freeMemoryMib + sum([...this.#held.values()].map(({ memoryMib }) => memoryMib))
+  }
+
+  get freeVcpus(): number {
+    return this.#options.capacity.freeVcpus + sum([...this.#held.values()].map(({ vcpus }) => vcpus))
   }
 
   get freeSlots(): number {
@@ -84,7 +90,15 @@ export class MachineSource {
   /** How many machines stand ready, of one template or of all. */
   ready(key?: string): number {
     const shelves = [...this.#shelves.values()].filter((shelf) => key === undefined || shelf.key === key)
-    return shelves.reduce((sum, { machines }) => sum + machines.length, 0)
+    return sum(shelves.map(({ machines }) => machines.length))
+  }
+
+  /** How many machines stand ready, by image; images without any are not there. */
+  get readyByImage(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>()
+    for (const { needs, machines } of this.#shelves.values())
+      if (machines.length > 0) counts.set(needs.image, (counts.get(needs.image) ?? 0) + machines.length)
+    return counts
   }
 
   /** A machine that runs. Rejects having taken nothing. */
@@ -102,15 +116,16 @@ export class MachineSource {
   }
 
   /** A place for a machine that comes from elsewhere. What stands ready is given up for it, the oldest first. */
-  readonly reserve: Reserve = async (memoryMib, signal) => {
+  readonly reserve: Reserve = async (room, signal) => {
     const { capacity } = this.#options
     for (;;) {
       signal.throwIfAborted()
       try {
-        return capacity.reserve(memoryMib)
+        return capacity.reserve(room)
       } catch (error) {
         // Not a machine is given up for what will not fit in any case.
-        if (memoryMib > this.freeMemoryMib || !(await this.#makeRoom())) throw error
+        const never = room.memoryMib > this.freeMemoryMib || room.vcpus > this.freeVcpus
+        if (never || !(await this.#makeRoom())) throw error
       }
     }
   }
@@ -137,6 +152,7 @@ export class MachineSource {
     for (let machine = shelf?.machines.shift(); machine; machine = shelf?.machines.shift()) {
       const { booted, place } = machine
       this.#held.delete(place)
+      this.#options.onReady?.()
       try {
         await booted.resume()
         return { booted, place, from: 'pool' }
@@ -151,7 +167,7 @@ export class MachineSource {
   async #takeNew(needs: MachineNeeds, signal: AbortSignal, again = true): Promise<Taken> {
     const { templates } = this.#options
     const template = await templates.get(needs, this.reserve, signal)
-    const place = await this.reserve(needs.memoryMib, signal)
+    const place = await this.reserve(needs, signal)
     try {
       const booted = await this.#restore(needs, place, template.state, signal)
       templates.proven(template.key)
@@ -198,8 +214,7 @@ export class MachineSource {
   #refill(): void {
     const { capacity, poolSize } = this.#options
     if (this.#filling || this.#waiting > 0 || this.#drained) return
-    const fits = ({ needs }: Shelf) => capacity.freeSlots > 0 && capacity.freeMemoryMib >= needs.memoryMib
-    const shelf = [...this.#shelves.values()].find((one) => one.machines.length < poolSize && fits(one))
+    const shelf = [...this.#shelves.values()].find((one) => one.machines.length < poolSize && capacity.fits(one.needs))
     if (!shelf) return
     const abort = new AbortController()
     const over = this.#fill(shelf, abort.signal).then((filled) => {
@@ -216,9 +231,9 @@ export class MachineSource {
     const { needs } = shelf
     let place: Reservation | undefined
     try {
-      place = capacity.reserve(needs.memoryMib)
-      this.#held.set(place, needs.memoryMib)
-      const { state } = await templates.get(needs, async (memoryMib) => capacity.reserve(memoryMib), signal)
+      place = capacity.reserve(needs)
+      this.#held.set(place, needs)
+      const { state } = await templates.get(needs, async (room) => capacity.reserve(room), signal)
       const machine = new PoolMachine(await this.#restore(needs, place, state, signal), place)
       await this.#shelve(shelf, machine, signal)
       return true
@@ -244,6 +259,7 @@ export class MachineSource {
       throw error
     }
     shelf.machines.push(machine)
+    this.#options.onReady?.()
     const { vm, channel } = machine.booted
     const replace = () => {
       const index = shelf.machines.indexOf(machine)
@@ -276,6 +292,7 @@ export class MachineSource {
   }
 
   #giveUp(machine: PoolMachine): Promise<void> {
+    this.#options.onReady?.()
     const given = machine
       .giveUp()
       .catch((error: unknown) => this.#options.log.error({ error }, 'pool.free'))
@@ -291,4 +308,8 @@ export class MachineSource {
 /** A machine that stands ready has the disk that its taker wants, which may be larger than the template's. */
 function shelfName(key: string, { diskMib }: MachineNeeds): string {
   return `${key}-${diskMib}`
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0)
 }

@@ -92,7 +92,7 @@ async function restored(
   signal: AbortSignal,
 ): Promise<Settled> {
   const { image, vcpus, memoryMib, diskMib, sandbox, env } = wanted
-  const place = await context.source.reserve(memoryMib, signal)
+  const place = await context.source.reserve({ memoryMib, vcpus }, signal)
   try {
     const spec = { id: newMachineId(), slot: place.slot, image, vcpus, memoryMib, diskMib }
     const booted = await new PreparedVm(context, spec).restore(state, { again: 'now' }, signal)

@@ -15,6 +15,7 @@ const drawn: Record<SandboxState, readonly SandboxState[]> = {
   error: ['destroying'],
   destroying: ['destroyed'],
   destroyed: [],
+  lost: [],
 }
 
 const asks = [

@@ -87,7 +87,7 @@ export async function wakeUp<Kept>(options: WakeUp<Kept>): Promise<Kept> {
   const undo = new Cleanup()
   using signal = deadline(wakeLimitMs, 'resume the sandbox', options.signal)
   try {
-    const place = await source.reserve(wanted.memoryMib, signal)
+    const place = await source.reserve(wanted, signal)
     undo.add('the place', () => place.release())
     const { state, verify } = await openState(folder, driver.versions, signal)
     undo.add('the state', () => state.release())

@@ -59,7 +59,7 @@ async function broughtBack(
     log.error({ sandbox: record.sandbox, error }, 'runner.adopt')
     return undefined
   })
-  const place = vm && capacity.claim(slot, record.spec.mem_mib)
+  const place = vm && capacity.claim(slot, { memoryMib: record.spec.mem_mib, vcpus: record.spec.vcpus })
   if (vm && place) return [record, { kind: 'found', vm, place }]
   await vm?.stop()
   const { machine: _machine, since: _since, ...rest } = record

@@ -24,13 +24,12 @@ afterEach(() => rm(root, { recursive: true }))
 function setUp(options: FakeDriverOptions = {}, limit?: number) {
   const clock = new FakeClock(1_000_000)
   const driver = new FakeDriver({ folder: root, ...options })
-  const capacity = new Capacity({ slots: 4, memoryMib: 1000 })
+  const capacity = new Capacity({ slots: 4, memoryMib: 1000, vcpus: 100 })
   const limits = { bootMs: 20_000, identityMs: 5000, tries: 2 }
   const paths = statePaths(join(root, 'state'))
   const context = { driver, gate: new BootGate(4), clock, limits, log: silentLog() }
   const templates = new Templates({ context, paths, ...(limit === undefined ? {} : { limit }) })
-  const get = (wanted = needs, signal = never) =>
-    templates.get(wanted, async (memoryMib) => capacity.reserve(memoryMib), signal)
+  const get = (wanted = needs, signal = never) => templates.get(wanted, async (room) => capacity.reserve(room), signal)
   return { clock, driver, capacity, paths, templates, get }
 }
 

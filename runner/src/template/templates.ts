@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { sleep } from '@portico/shared/clock'
 import { abortable, deadline } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
-import type { Reservation } from '../capacity.ts'
+import type { Reservation, Room } from '../capacity.ts'
 import type { StatePaths } from '../paths.ts'
 import { type PhaseContext, PreparedVm } from '../sandbox/phases.ts'
 import { removeSaved, sweepSaved } from '../snapshot/folders.ts'
@@ -38,7 +38,7 @@ export interface TemplatesOptions {
 }
 
 /** Takes a place for the machine that is booted. */
-export type Reserve = (memoryMib: number, signal: AbortSignal) => Promise<Reservation>
+export type Reserve = (room: Room, signal: AbortSignal) => Promise<Reservation>
 
 const defaultLimit = 32
 const buildTries = 2
@@ -132,7 +132,7 @@ export class Templates {
   async #build(key: string, needs: MachineNeeds, reserve: Reserve, signal: AbortSignal): Promise<Template> {
     const { log } = this.#options.context
     for (let tries = buildTries; ; tries--) {
-      const place = await reserve(needs.memoryMib, signal)
+      const place = await reserve(needs, signal)
       try {
         return await this.#buildOnce(key, needs, place.slot, signal)
       } catch (error) {

@@ -73,7 +73,7 @@ export async function setUp({ behaviour, trouble, gate = 8, onStep }: SetUpOptio
     behaviour: () => behaviour?.(driver.started) ?? {},
     ...(trouble ? { trouble } : {}),
   })
-  const capacity = new Capacity({ slots: 4, memoryMib: 1000 })
+  const capacity = new Capacity({ slots: 4, memoryMib: 1000, vcpus: 100 })
   const changes: StateChange[] = []
   const paths = statePaths(join(root, 'state'))
   const phases = { driver, gate: new BootGate(gate), clock, limits, log: silentLog() }
@@ -115,9 +115,9 @@ export function machineOf(driver: FakeDriver, id: string): FakeMachine {
 /** Boots a machine for each sandbox. */
 function coldSource(context: PhaseContext, capacity: Capacity): SandboxContext['source'] {
   return {
-    reserve: async (memoryMib) => capacity.reserve(memoryMib),
+    reserve: async (room) => capacity.reserve(room),
     take: async (needs, signal) => {
-      const place = capacity.reserve(needs.memoryMib)
+      const place = capacity.reserve(needs)
       try {
         const booted = await new PreparedVm(context, { id: newMachineId(), slot: place.slot, ...needs }).boot(signal)
         return { booted, place, from: 'template' }

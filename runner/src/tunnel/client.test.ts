@@ -51,7 +51,7 @@ it('connects with its token and says hello', async () => {
   await until(() => tunnel.state === 'ready')
   expect(edge.tokens).toEqual(['Bearer token-of-runner'])
   expect(await connections[0]?.muxer.ready).toMatchObject({ role: 'edge' })
-  expect(await edge.muxer.ready).toMatchObject({ role: 'runner', generation: 1 })
+  expect(await edge.muxer.ready).toMatchObject({ role: 'runner', generation: 2 })
 })
 
 it('opens even ids and answers the streams of the edge', async () => {

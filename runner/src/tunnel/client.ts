@@ -1,5 +1,5 @@
 /**
- * The runner's tunnel to the edge: one WebSocket that the runner opens and opens again whenever it is lost. Sandboxes do not depend on it.
+ * One socket of the runner's tunnel to the edge: a WebSocket that the runner opens and opens again whenever it is lost. Sandboxes do not depend on it.
  *
  *   closed ──delay──▶ connecting ──both HELLOs──▶ ready ──stop()──▶ draining ──▶ ended
  *     ▲                    │                        │
@@ -12,7 +12,7 @@
 import { Backoff } from '@portico/shared/backoff'
 import type { Clock } from '@portico/shared/clock'
 import type { AppError } from '@portico/shared/errors'
-import type { Muxer, TunnelStream } from '@portico/shared/tunnel'
+import type { Hello, Muxer, TunnelStream } from '@portico/shared/tunnel'
 import type { Logger } from '../log.ts'
 import { closed, ended } from './closed.ts'
 import { type Connection, connecting, type Failure } from './connecting.ts'
@@ -23,6 +23,8 @@ import type { TunnelContext, TunnelState } from './state.ts'
 export interface TunnelOptions {
   readonly url: string
   readonly token: string
+  /** More headers of the upgrade. */
+  readonly headers?: Readonly<Record<string, string>>
   readonly clock: Clock
   readonly log: Logger
   /** A number in [0, 1) for the jitter. */
@@ -30,7 +32,7 @@ export interface TunnelOptions {
   /** The edge made a call. */
   readonly onStream: (stream: TunnelStream, head: Uint8Array) => void
   /** Called with every connection that stands; the signal aborts when it does not any more. */
-  readonly onReady: (muxer: Muxer, signal: AbortSignal) => void
+  readonly onReady: (muxer: Muxer, signal: AbortSignal, peer: Hello) => void
 }
 
 const refusedDelayMs = 15_000
@@ -59,7 +61,12 @@ export class TunnelClient {
     return this.#state.name
   }
 
-  /** The connection's multiplexer, while it takes calls. */
+  /** Whether this side may make calls on it. */
+  get takesCalls(): boolean {
+    return this.#state.takesCalls === true
+  }
+
+  /** The connection's multiplexer, while calls are on it. */
   get muxer(): Muxer | undefined {
     return this.#state.muxer
   }
@@ -102,7 +109,7 @@ export class TunnelClient {
     )
     this.#lastProblem = ''
     log.info({ outcome: 'ok' }, 'tunnel.open')
-    onReady(connection.muxer, over.signal)
+    onReady(connection.muxer, over.signal, connection.peer)
   }
 
   #onFailure({ error, refused }: Failure): void {

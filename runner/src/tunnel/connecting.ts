@@ -1,5 +1,5 @@
 import { AppError } from '@portico/shared/errors'
-import { defaultWindow, generation, Muxer, maxMessage } from '@portico/shared/tunnel'
+import { defaultWindow, type Hello, Muxer, maxMessage, tunnelGeneration } from '@portico/shared/tunnel'
 import { type RawData, WebSocket } from 'ws'
 import { webSocketCarrier } from './carrier.ts'
 import type { TunnelContext, TunnelState } from './state.ts'
@@ -10,6 +10,10 @@ const handshakeLimitMs = 10_000
 export interface Connection {
   readonly socket: WebSocket
   readonly muxer: Muxer
+  /** What the edge said of itself. */
+  readonly peer: Hello
+  /** Resolves when the edge takes no new calls on it. */
+  readonly goneAway: Promise<void>
 }
 
 /** Why a try failed, and whether coming back soon makes sense. */
@@ -25,7 +29,7 @@ export function connecting(
   next: { onOpen: (connection: Connection) => void; onFailure: (failure: Failure) => void },
 ): TunnelState {
   const socket = new WebSocket(context.url, {
-    headers: { authorization: `Bearer ${context.token}` },
+    headers: { ...context.headers, authorization: `Bearer ${context.token}` },
     maxPayload: maxMessage,
     perMessageDeflate: false,
     handshakeTimeout: handshakeLimitMs,
@@ -53,9 +57,10 @@ export function connecting(
   socket.on('error', (cause) => fail(cannotConnect(reasonOf(cause), cause)))
   socket.once('close', () => fail(cannotConnect('the edge closed the connection')))
   socket.once('open', () => {
-    const muxer = startSession(socket, context)
+    const goneAway = Promise.withResolvers<void>()
+    const muxer = startSession(socket, context, goneAway.resolve)
     muxer.ready.then(
-      () => once(() => next.onOpen({ socket, muxer })),
+      (peer) => once(() => next.onOpen({ socket, muxer, peer, goneAway: goneAway.promise })),
       (error: unknown) => fail(AppError.from(error)),
     )
   })
@@ -65,15 +70,18 @@ export function connecting(
   }
 }
 
-function startSession(socket: WebSocket, context: TunnelContext): Muxer {
+function startSession(socket: WebSocket, context: TunnelContext, onGoAway: () => void): Muxer {
   const muxer = new Muxer({
     carrier: webSocketCarrier(socket),
     opens: 'even',
-    hello: { generation, role: 'runner', window: defaultWindow },
+    hello: { generation: tunnelGeneration, role: 'runner', window: defaultWindow },
     disconnected: 'edge_disconnected',
     messages: true,
     clock: context.clock,
     onStream: context.onStream,
+    onGoAway,
+    // The head, body and end of a short answer come in turns that follow at once on each other, and each message wakes an object of the edge.
+    soon: setImmediate,
   })
   socket.on('message', (data: RawData, isBinary: boolean) => {
     if (isBinary) muxer.receive(asBytes(data))

@@ -11,7 +11,7 @@ import type { Engine, Forked } from '../engine.ts'
 import { maxRequestMs } from '../guest/limits.ts'
 import { type Logger, logged } from '../log.ts'
 
-type Calls = Omit<Engine, 'close' | 'drain' | 'onChange' | 'status'>
+type Calls = Omit<Engine, 'close' | 'drain' | 'onChange' | 'onWarm' | 'status'>
 type GuestCall = Extract<EdgeCall, { op: 'guest.request' }>
 type PlainCall = Exclude<EdgeCall, GuestCall>
 type Accepted<Op extends keyof typeof answers> = Omit<Extract<z.infer<(typeof answers)[Op]>, { ok: true }>, 'ok'>

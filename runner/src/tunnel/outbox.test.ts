@@ -7,6 +7,8 @@ import { answer, defaultWindow, generation, Muxer, parseHead, refuse, type Tunne
 import { expect, it } from 'vitest'
 import { silentLog } from '../log.ts'
 import { EventOutbox } from './outbox.ts'
+import { counter } from './sequence.ts'
+import type { Lines } from './tunnel.ts'
 
 type OnEvent = (event: SandboxEventMessage, stream: TunnelStream) => void
 
@@ -33,6 +35,14 @@ function connection(onEvent: OnEvent) {
   return { muxer: side(ours, 'even'), over }
 }
 
+/** A tunnel of this one socket. */
+const on = (muxer: Muxer): Lines => ({
+  line: async (signal) => {
+    signal.throwIfAborted()
+    return { muxer, generation, over: signal }
+  },
+})
+
 const ok = (stream: TunnelStream) => {
   answer(stream)
   stream.end()
@@ -51,10 +61,10 @@ it('delivers each event once it is acknowledged, in order', async () => {
     seen.push(sandbox)
     ok(stream)
   })
-  const outbox = new EventOutbox(new FakeClock(), silentLog())
+  const outbox = new EventOutbox(new FakeClock(), silentLog(), counter())
   outbox.add(event('a'))
   outbox.add(event('b'))
-  const delivering = outbox.deliver(muxer, over.signal)
+  const delivering = outbox.deliver(on(muxer), over.signal)
   await outbox.emptied()
   outbox.add(event('c'))
   await outbox.emptied()
@@ -64,16 +74,16 @@ it('delivers each event once it is acknowledged, in order', async () => {
 })
 
 it('keeps an event that was not acknowledged for the next connection', async () => {
-  const outbox = new EventOutbox(new FakeClock(), silentLog())
+  const outbox = new EventOutbox(new FakeClock(), silentLog(), counter())
   outbox.add(event('a'))
   const first = connection((_event, stream) => {
     void stream
     first.over.abort(new AppError('edge_disconnected', 'gone'))
   })
-  await outbox.deliver(first.muxer, first.over.signal)
+  await outbox.deliver(on(first.muxer), first.over.signal)
   expect(outbox.size).toBe(1)
   const second = connection((_event, stream) => ok(stream))
-  void outbox.deliver(second.muxer, second.over.signal)
+  void outbox.deliver(on(second.muxer), second.over.signal)
   await outbox.emptied()
   second.over.abort()
 })
@@ -85,9 +95,9 @@ it('repeats an event that the edge could not take', async () => {
     if (++tries < 3) refuse(stream, new AppError('internal', 'cannot store it'))
     else ok(stream)
   })
-  const outbox = new EventOutbox(clock, silentLog())
+  const outbox = new EventOutbox(clock, silentLog(), counter())
   outbox.add(event('a'))
-  void outbox.deliver(muxer, over.signal)
+  void outbox.deliver(on(muxer), over.signal)
   while (outbox.size > 0) {
     await new Promise((turn) => setImmediate(turn))
     await clock.advance(100)
@@ -98,16 +108,38 @@ it('repeats an event that the edge could not take', async () => {
 
 it.each(['sandbox_not_found', 'moved'] as const)('drops an event to which the edge answers %s', async (code) => {
   const { muxer, over } = connection((_event, stream) => refuse(stream, { code, message: 'cannot take it' }))
-  const outbox = new EventOutbox(new FakeClock(), silentLog())
+  const outbox = new EventOutbox(new FakeClock(), silentLog(), counter())
   outbox.add(event('a'))
-  void outbox.deliver(muxer, over.signal)
+  void outbox.deliver(on(muxer), over.signal)
   await outbox.emptied()
+  over.abort()
+})
+
+it('numbers events as they happen, and says the same number when it repeats one', async () => {
+  const clock = new FakeClock()
+  const seen: string[] = []
+  const { muxer, over } = connection(({ sandbox, sequence }, stream) => {
+    seen.push(`${sandbox} ${sequence}`)
+    if (seen.length === 1) refuse(stream, new AppError('internal', 'cannot store it'))
+    else ok(stream)
+  })
+  const sequence = counter()
+  const outbox = new EventOutbox(clock, silentLog(), sequence)
+  outbox.add(event('a'))
+  sequence()
+  outbox.add(event('b'))
+  void outbox.deliver(on(muxer), over.signal)
+  while (outbox.size > 0) {
+    await new Promise((turn) => setImmediate(turn))
+    await clock.advance(100)
+  }
+  expect(seen).toEqual(['a 1', 'a 1', 'b 3'])
   over.abort()
 })
 
 it('tells only the latest of a sandbox, also if it changes while the edge is told', async () => {
   const seen: string[] = []
-  const outbox = new EventOutbox(new FakeClock(), silentLog())
+  const outbox = new EventOutbox(new FakeClock(), silentLog(), counter())
   const { muxer, over } = connection(({ state }, stream) => {
     seen.push(state)
     if (seen.length === 1) outbox.add(event('a', 'destroyed'))
@@ -115,7 +147,7 @@ it('tells only the latest of a sandbox, also if it changes while the edge is tol
   })
   outbox.add(event('a', 'destroyed'))
   outbox.add(event('a', 'error'))
-  void outbox.deliver(muxer, over.signal)
+  void outbox.deliver(on(muxer), over.signal)
   await outbox.emptied()
   expect(seen).toEqual(['error', 'destroyed'])
   over.abort()

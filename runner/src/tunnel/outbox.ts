@@ -1,6 +1,7 @@
 /**
  * What the edge has to be told of sandboxes that changed by themselves. An event stays until the edge has acknowledged it, through any number of
- * connections; a later event of the same sandbox takes the place of an earlier one. One call is under way at a time.
+ * sockets; a later event of the same sandbox takes the place of an earlier one. One call is under way at a time, whatever the sockets, so that events of
+ * a sandbox arrive in their order.
  */
 
 import { Backoff } from '@portico/shared/backoff'
@@ -8,25 +9,29 @@ import { type Clock, sleep } from '@portico/shared/clock'
 import { acknowledged, type SandboxEventMessage } from '@portico/shared/control'
 import { deadline } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
-import { call, type Opener } from '@portico/shared/tunnel'
+import { call } from '@portico/shared/tunnel'
 import type { Logger } from '../log.ts'
+import type { Line, Lines } from './tunnel.ts'
 
 const answerLimitMs = 10_000
 
 export class EventOutbox {
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #sequence: () => number
   readonly #events = new Map<string, SandboxEventMessage>()
   #wake: PromiseWithResolvers<void> = Promise.withResolvers()
   #empty: PromiseWithResolvers<void> | undefined
 
-  constructor(clock: Clock, log: Logger) {
+  /** `sequence` rises with whatever is told. */
+  constructor(clock: Clock, log: Logger, sequence: () => number) {
     this.#clock = clock
     this.#log = log
+    this.#sequence = sequence
   }
 
   add(event: SandboxEventMessage): void {
-    this.#events.set(event.sandbox, event)
+    this.#events.set(event.sandbox, { ...event, sequence: this.#sequence() })
     this.#wake.resolve()
   }
 
@@ -41,8 +46,8 @@ export class EventOutbox {
     return this.#empty.promise
   }
 
-  /** Delivers over one connection until the signal says that it is over. Never rejects. */
-  async deliver(opener: Opener, signal: AbortSignal): Promise<void> {
+  /** Delivers over whatever socket is open until the signal says that it is over. Never rejects. */
+  async deliver(lines: Lines, signal: AbortSignal): Promise<void> {
     const backoff = new Backoff({ firstMs: 100, maxMs: 5000 })
     const over = Promise.withResolvers<void>()
     signal.addEventListener('abort', () => over.resolve(), { once: true })
@@ -53,19 +58,23 @@ export class EventOutbox {
         await Promise.race([this.#wake.promise, over.promise])
         continue
       }
-      if (await this.#tell(opener, next, signal)) backoff.reset()
-      else await sleep(backoff.next(), signal, this.#clock).catch(() => undefined)
+      const line = await lines.line(signal).catch(() => undefined)
+      // While it waited for a socket a later event may have come.
+      if (!line || this.#events.get(next.sandbox) !== next) continue
+      if (await this.#tell(line, next, signal)) backoff.reset()
+      else if (!line.over.aborted) await sleep(backoff.next(), signal, this.#clock).catch(() => undefined)
     }
   }
 
   /** Whether the edge needs to be told no more of this event. */
-  async #tell(opener: Opener, event: SandboxEventMessage, signal: AbortSignal): Promise<boolean> {
+  async #tell({ muxer, over }: Line, event: SandboxEventMessage, signal: AbortSignal): Promise<boolean> {
     try {
-      await call(opener, event, acknowledged, { signal: deadline(answerLimitMs, 'tell the edge of an event', signal) })
+      using limit = deadline(answerLimitMs, 'tell the edge of an event', signal, over)
+      await call(muxer, event, acknowledged, { signal: limit })
     } catch (thrown) {
       const error = AppError.from(thrown)
       if (!forgotten(error)) {
-        if (!signal.aborted) this.#log.warn({ sandbox: event.sandbox, error }, 'tunnel.event')
+        if (!signal.aborted && !over.aborted) this.#log.warn({ sandbox: event.sandbox, error }, 'tunnel.event')
         return false
       }
     }

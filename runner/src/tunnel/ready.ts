@@ -4,13 +4,19 @@ import type { Connection } from './connecting.ts'
 import { hangUp } from './hang-up.ts'
 import type { TunnelContext, TunnelState } from './state.ts'
 
+/** How long open calls may take after the edge's GOAWAY: as long as the longest of them. */
+const leaveLimitMs = 60_000
+
 /**
  * The tunnel stands. After 15 s without anything from the edge the text `ping` is sent, which the edge's platform answers with `pong` even while the
- * object behind it sleeps; after 10 s more without anything the connection counts as lost. `onEnd` is called once, unless the state is left before.
+ * object behind it sleeps; after 10 s more without anything the connection counts as lost. When the edge says GOAWAY nothing new is begun, and when
+ * what is open has finished, or its time is over, the connection ends. `onEnd` is called once, unless the state is left before.
  */
 export function ready(context: TunnelContext, connection: Connection, onEnd: (error: AppError) => void): TunnelState {
-  const { socket, muxer } = connection
+  const { socket, muxer, goneAway } = connection
   let left = false
+  let leaving = false
+  let cancelLeaving: () => void = () => undefined
   const stopWatching = watch(context, connection)
   const onClose = (code: number) => {
     const fault = howItEnded({ code }) === 'fault'
@@ -18,6 +24,13 @@ export function ready(context: TunnelContext, connection: Connection, onEnd: (er
   }
   socket.on('close', onClose)
   socket.on('error', (cause) => muxer.close(lost('the connection failed', cause)))
+  void goneAway.then(() => {
+    if (left) return
+    leaving = true
+    const end = () => muxer.close(lost('the edge takes no more calls on it'))
+    cancelLeaving = context.clock.after(leaveLimitMs, end)
+    void muxer.drained().then(end)
+  })
   void muxer.closed.then((error) => {
     if (left) return
     void hangUp(socket, context.clock)
@@ -26,8 +39,12 @@ export function ready(context: TunnelContext, connection: Connection, onEnd: (er
   return {
     name: 'ready',
     muxer,
+    get takesCalls() {
+      return !leaving
+    },
     exit: () => {
       left = true
+      cancelLeaving()
       stopWatching()
     },
   }

@@ -6,8 +6,10 @@ import type { Logger } from '../log.ts'
 
 export interface TunnelState {
   readonly name: 'closed' | 'connecting' | 'ready' | 'draining' | 'ended'
-  /** The connection that calls may use, where there is one. */
+  /** The connection that calls are on, where there is one. */
   readonly muxer?: Muxer
+  /** Whether this side may make new calls. */
+  readonly takesCalls?: boolean
   /** Called by `setState` when the state is left: takes back its timers and listeners, and closes what the next state did not take over. */
   exit(): void
 }
@@ -15,6 +17,8 @@ export interface TunnelState {
 export interface TunnelContext {
   readonly url: string
   readonly token: string
+  /** More headers of the upgrade. */
+  readonly headers?: Readonly<Record<string, string>>
   readonly clock: Clock
   readonly log: Logger
   /** A call of the edge. */

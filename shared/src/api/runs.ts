@@ -21,6 +21,18 @@ const environment = z
   )
   .refine((map) => Object.keys(map).length <= 256, 'at most 256 variables')
 
+/** What a person calls a sandbox; it need not be unique. */
+const sandboxName = z.string().trim().min(1).max(128)
+
+/** The caller's own marks on a sandbox, by which lists are filtered. */
+export const labels = z
+  .record(
+    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'a label has letters, digits and . _ / -, at most 63'),
+    z.string().max(255),
+  )
+  .refine((map) => Object.keys(map).length <= 64, 'at most 64 labels')
+export type Labels = z.infer<typeof labels>
+
 /** `POST /v1/runs` */
 export const createRequest = z.object({
   image: z.string().min(1).max(512).default('node:22-slim'),
@@ -28,6 +40,8 @@ export const createRequest = z.object({
   mem_mib: z.int().min(128).max(32_768).default(1024),
   disk_mib: z.int().min(64).max(1_048_576).default(4096),
   timeout: idleTimeout.default(300),
+  name: sandboxName.optional(),
+  labels: labels.default({}),
   env: environment.default({}),
   auto_resume: z.boolean().default(false),
   on_idle: z.enum(['destroy', 'hibernate']).default('destroy'),
@@ -37,16 +51,34 @@ export const createRequest = z.object({
 })
 export type CreateRequest = z.infer<typeof createRequest>
 
-/** `PATCH /v1/runs/{id}` */
-export const updateRequest = z.object({ timeout: idleTimeout })
+/** `PATCH /v1/runs/{id}`. A name of null takes it away; labels replace the former ones. */
+export const updateRequest = z
+  .object({ timeout: idleTimeout.optional(), name: sandboxName.nullable().optional(), labels: labels.optional() })
+  .refine((asked) => Object.keys(asked).length > 0, 'give timeout, name or labels')
 export type UpdateRequest = z.infer<typeof updateRequest>
+
+export const runStatuses = [
+  'creating',
+  'running',
+  'hibernating',
+  'hibernated',
+  'resuming',
+  'destroyed',
+  'error',
+  'unreachable',
+  'lost',
+] as const
+export type RunStatus = (typeof runStatuses)[number]
 
 /** A sandbox as the API shows it. */
 export const runRecord = z.object({
   id: z.string(),
-  status: z.enum(['creating', 'running', 'hibernating', 'hibernated', 'resuming', 'destroyed', 'error']),
-  /** Why, where status is `error`. */
+  /** `unreachable`: its runner is not connected. `lost`: its runner was given up. */
+  status: z.enum(runStatuses),
+  /** Why, where status is `error` or `lost`. */
   reason: z.string().optional(),
+  name: z.string().optional(),
+  labels,
   /** The image as it was asked for. */
   image: z.string(),
   /** What was booted for it. */
@@ -67,7 +99,9 @@ export const runRecord = z.object({
 })
 export type RunRecord = z.infer<typeof runRecord>
 
-export const runList = z.object({ runs: z.array(runRecord) })
+/** `GET /v1/runs`, newest first. With `limit` there may be more: ask again with `cursor`. */
+export const runList = z.object({ runs: z.array(runRecord), next_cursor: z.string().optional() })
+export type RunList = z.infer<typeof runList>
 
 /** `POST /v1/runs/{id}/fork` */
 export const forkRequest = z.object({ count: z.int().min(1).max(maxForkChildren).default(1) })
@@ -86,6 +120,8 @@ export type ForkResponse = z.infer<typeof forkResponse>
 export const restoreRequest = z.object({
   snapshot_id: z.string().min(1).max(128),
   timeout: idleTimeout.optional(),
+  name: sandboxName.optional(),
+  labels: labels.optional(),
   env: environment.optional(),
   auto_resume: z.boolean().optional(),
   on_idle: z.enum(['destroy', 'hibernate']).optional(),

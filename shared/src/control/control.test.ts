@@ -108,9 +108,20 @@ describe('a call of a runner', () => {
   }
 
   test('tells its status', () => {
-    expect(runnerCall.parse({ ...status, later: 1 })).toEqual(status)
+    expect(runnerCall.parse({ ...status, later: 1 })).toEqual({ ...status, total_mem_mib: 0, load: 0, warm: {} })
     expect(runnerCall.safeParse({ ...status, accelerator: 'magic' }).success).toBe(false)
     expect(runnerCall.safeParse({ ...status, sandboxes: [{ ...target, state: 'gone' }] }).success).toBe(false)
+  })
+
+  test.each([
+    ['free_mem_mib', 33_554_433],
+    ['free_vcpus', 65_537],
+    ['free_slots', 1_048_577],
+    ['total_mem_mib', 33_554_433],
+    ['vcpus', 65_537],
+  ])('does not claim more than a host can have: %s of %d', (field, value) => {
+    expect(runnerCall.safeParse({ ...status, [field]: value - 1 }).success).toBe(true)
+    expect(runnerCall.safeParse({ ...status, [field]: value }).success).toBe(false)
   })
 
   test('tells what happened to a sandbox', () => {

@@ -3,3 +3,4 @@
 export * from './answers.ts'
 export * from './from-edge.ts'
 export * from './from-runner.ts'
+export * from './status-list.ts'

@@ -1,7 +1,10 @@
 /** Frames as `docs/protocol.md` tells them: an 8-byte header (type, 24-bit length, 32-bit stream id, all big-endian) and a payload. */
 
-/** The generation that this side speaks. Frame types and header never change from one generation to the next. */
+/** The generation that runner and agent speak. Frame types and header never change from one generation to the next. */
 export const generation = 1
+
+/** The generation that edge and runner speak. */
+export const tunnelGeneration = 2
 
 /** The oldest generation that this side still speaks. */
 export const oldestGeneration = 1

@@ -53,12 +53,13 @@ export class Muxer {
   #peerGoAway: WireError | undefined
 
   constructor(options: MuxerOptions) {
-    const { carrier, opens, resume, greeted, onReserve } = options
+    const { carrier, opens, resume, greeted, onReserve, soon } = options
     this.#options = options
     this.#decoder = this.#newDecoder()
     this.#carrier = carrier
     this.#sender = new Sender({
       carrier,
+      soon,
       onCarrierFailed: (cause) => this.close(this.#disconnected('sending failed', cause)),
       onOverload: (error) => this.close(error),
     })

@@ -21,6 +21,29 @@ describe('the carrier', () => {
     expect(peer.take(type.open)).toHaveLength(50)
   })
 
+  test('gets the frames of several turns in one message, where the owner says so', async () => {
+    const later: (() => void)[] = []
+    const { edge, toRunner } = link({ soon: (run) => void later.push(run) })
+    const runLater = () => {
+      for (const run of later.splice(0)) run()
+    }
+    runLater()
+    await edge.ready
+    toRunner.auto = false
+    const before = toRunner.messages.length
+    const stream = edge.open(new Uint8Array(10))
+    await turn()
+    const written = stream.write(new Uint8Array(20))
+    await turn()
+    stream.end()
+    await turn()
+    expect(toRunner.messages).toHaveLength(before)
+    runLater()
+    await written
+    expect(toRunner.messages).toHaveLength(before + 1)
+    expect(toRunner.messages.at(-1)).toHaveLength(8 + 10 + 8 + 20 + 8)
+  })
+
   test('gets messages of at most 1 MiB, whole frames each', async () => {
     const { edge, toRunner } = link({ messages: true }, { messages: true, window: 4_194_304 })
     await edge.ready

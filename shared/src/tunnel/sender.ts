@@ -24,8 +24,15 @@ export interface SenderOptions {
   readonly carrier: Carrier
   /** The carrier threw, or its wait was rejected. */
   readonly onCarrierFailed: (cause: unknown) => void
+  /** Runs something once this turn is over: what is sent until then leaves together. */
+  readonly soon?: ((run: () => void) => void) | undefined
   /** The peer makes this side answer and does not read the answers. */
   readonly onOverload: (error: AppError) => void
+}
+
+/** A promise's reaction, as `queueMicrotask` is a call out of the engine on some platforms and costs more. */
+function asMicrotask(run: () => void): void {
+  void Promise.resolve().then(run)
 }
 
 export class Sender {
@@ -40,10 +47,16 @@ export class Sender {
   #carrier: Carrier
   #full = false
   #flushDue = false
+  readonly #soon: (run: () => void) => void
+  readonly #flushDueNow = (): void => {
+    this.#flushDue = false
+    this.flush()
+  }
 
   constructor(options: SenderOptions) {
     this.#options = options
     this.#carrier = options.carrier
+    this.#soon = options.soon ?? asMicrotask
   }
 
   /** Queues a frame that waits for no credit. */
@@ -129,10 +142,7 @@ export class Sender {
   #flushSoon(): void {
     if (this.#flushDue || this.#full || this.#state === 'stopped') return
     this.#flushDue = true
-    queueMicrotask(() => {
-      this.#flushDue = false
-      this.flush()
-    })
+    this.#soon(this.#flushDueNow)
   }
 
   /** Lets streams write until a message is full. */

@@ -74,6 +74,11 @@ export interface MuxerOptions {
   readonly holds?: boolean
   /** The peer's HELLO, where the owner has exchanged HELLOs by itself: none is sent or awaited. */
   readonly greeted?: Hello
+  /**
+   * Runs something a little later: frames that are sent until then leave together. As a microtask unless given; an owner for whose peer each message
+   * is dear gives a later one, so that an answer's head, its body and its end are one message.
+   */
+  readonly soon?: (run: () => void) => void
   /** Called before a block of ids is used, with the first id after the block: what `resume` must be given from this call on. */
   readonly onReserve?: (firstId: number) => void
 }

@@ -22,6 +22,28 @@ export function readable(stream: TunnelStream): ReadableStream<Uint8Array> {
   )
 }
 
+/** All that the peer sends, up to a limit in bytes; more resets the stream. Rejects with the stream's error if that comes before the end. */
+export async function readWhole(stream: TunnelStream, limit: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for (let bytes = await stream.read(); bytes; bytes = await stream.read()) {
+    length += bytes.length
+    if (length > limit) {
+      const error = new AppError('payload_too_large', `cannot read the body: it has more than ${limit} bytes`)
+      stream.reset(error)
+      throw error
+    }
+    chunks.push(bytes)
+  }
+  const whole = new Uint8Array(length)
+  let at = 0
+  for (const bytes of chunks) {
+    whole.set(bytes, at)
+    at += bytes.length
+  }
+  return whole
+}
+
 /**
  * Sends all of `source` and then END. If the source fails or the signal aborts, the stream is reset; if the stream ends first, the source is
  * cancelled. Rejects in these cases.

@@ -1,0 +1,246 @@
+/**
+ * Every row of the table that takes a key, tried with every key that is not the right one. A new row fails here until `ways` says how it is
+ * called: its owner's call must succeed, so that nothing is refused for a reason that has nothing to do with the key.
+ */
+
+import { env } from 'cloudflare:workers'
+import { keyScopes, type RunRecord, type SnapshotResponse } from '@portico/shared/api'
+import { FakeClock } from '@portico/shared/clock'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { buildApp } from '../src/app.ts'
+import type { Key, Scope } from '../src/ports.ts'
+import type { Need } from '../src/routes/row.ts'
+import { table } from '../src/routes/table.ts'
+import { type Ask, adminKey, answer, ask, newTenant, type Tenant } from './client.ts'
+import { guestAnswers, ScriptedRunner } from './scripted-runner.ts'
+
+/** What a call names, by path or body; `nothing` is a call about the account as a whole, which answers each account about itself. */
+type Names = 'sandbox' | 'snapshot' | 'webhook' | 'nothing'
+
+interface Way {
+  readonly names: Names
+  readonly query?: string
+  readonly json?: (ids: Ids) => object
+  readonly body?: string
+}
+
+/** Ids as they stand in paths and bodies. */
+interface Ids {
+  readonly sandbox: string
+  readonly snapshot: string
+  readonly webhook: string
+}
+
+const file = { names: 'sandbox', query: '?path=/etc/hostname' } as const
+const ofSandbox = { names: 'sandbox' } as const
+const ofAccount = { names: 'nothing' } as const
+/** Told of what does not happen here, so that nobody is called. */
+const hook = { url: 'http://receiver.test/hook', events: ['sandbox.lost'] }
+
+/** How each row is called. */
+const ways: Readonly<Record<string, Way>> = {
+  'GET /v1/images': ofAccount,
+  'GET /v1/runs': ofAccount,
+  'POST /v1/runs': { ...ofAccount, json: () => ({ image: 'python', mem_mib: 128 }) },
+  'POST /v1/runs/restore': { names: 'snapshot', json: ({ snapshot }) => ({ snapshot_id: snapshot }) },
+  'GET /v1/runs/history': ofAccount,
+  'GET /v1/runs/:id': ofSandbox,
+  'PATCH /v1/runs/:id': { ...ofSandbox, json: () => ({ timeout: 5 }) },
+  'DELETE /v1/runs/:id': ofSandbox,
+  'POST /v1/runs/:id/fork': { ...ofSandbox, json: () => ({ count: 1 }) },
+  'POST /v1/runs/:id/snapshot': ofSandbox,
+  'POST /v1/runs/:id/hibernate': ofSandbox,
+  'POST /v1/runs/:id/resume': ofSandbox,
+  'GET /v1/runs/:id/usage': ofSandbox,
+  'GET /v1/runs/:id/audit': ofSandbox,
+  'POST /v1/runs/:id/exec': { ...ofSandbox, json: () => ({ command: 'true' }) },
+  'GET /v1/runs/:id/files': file,
+  'GET /v1/runs/:id/files/download': file,
+  'POST /v1/runs/:id/files/upload': { ...file, body: 'content' },
+  'PUT /v1/runs/:id/files/upload': { ...file, body: 'content' },
+  'GET /v1/snapshots': ofAccount,
+  'DELETE /v1/snapshots/:snapshot': { names: 'snapshot' },
+  'GET /v1/audit/key': ofAccount,
+  'GET /v1/usage': ofAccount,
+  'GET /v1/webhooks': ofAccount,
+  'POST /v1/webhooks': { ...ofAccount, json: () => hook },
+  'GET /v1/webhooks/:webhook': { names: 'webhook' },
+  'DELETE /v1/webhooks/:webhook': { names: 'webhook' },
+  'GET /v1/webhooks/:webhook/deliveries': { names: 'webhook' },
+}
+
+interface Row {
+  readonly method: string
+  readonly path: string
+  readonly needs: Need
+  readonly way: Way
+}
+
+const names = table
+  .filter(({ access }) => access === 'key')
+  .flatMap(({ methods, path }) => methods.map((method) => `${method} ${path}`))
+const rows = table
+  .filter(({ access }) => access === 'key')
+  .flatMap(({ methods, path, needs }) =>
+    methods.flatMap((method): [string, Row][] => {
+      const way = ways[`${method} ${path}`]
+      return way === undefined ? [] : [[`${method} ${path}`, { method, path, needs: needs ?? 'manage', way }]]
+    }),
+  )
+const naming = rows.filter(([, { way }]) => way.names !== 'nothing')
+const general = rows.filter(([, { way }]) => way.names === 'nothing')
+
+const unknown: Ids = {
+  sandbox: `run${'a'.repeat(26)}`,
+  snapshot: `snap${'a'.repeat(26)}`,
+  webhook: `hook${'a'.repeat(26)}`,
+}
+const may: Readonly<Record<Scope, readonly Need[]>> = {
+  full: ['read', 'use', 'manage'],
+  'read-only': ['read'],
+  'exec-only': ['read', 'use'],
+}
+
+function request({ method, path, way }: Row, ids: Ids, key: string): [string, Ask] {
+  const real = path.replace(':id', ids.sandbox).replace(':snapshot', ids.snapshot).replace(':webhook', ids.webhook)
+  const content = way.json === undefined ? {} : { json: way.json(ids) }
+  return [
+    `${real}${way.query ?? ''}`,
+    { method, key, ...content, ...(way.body === undefined ? {} : { body: way.body }) },
+  ]
+}
+
+/** Status and body, without what differs from one answer to the next. */
+async function said(row: Row, ids: Ids, key: string): Promise<{ status: number; text: string }> {
+  const response = await ask(...request(row, ids, key))
+  const text = await response.text()
+  return { status: response.status, text: text.replace(/"req[a-z2-7]{26}"/, '""') }
+}
+
+/** The status itself where it tells of success. */
+function succeeded(status: number): number {
+  return status < 300 ? status : 200
+}
+
+let runner: ScriptedRunner
+let owner: Tenant
+let stranger: string
+let abroad: string
+/** What the owner has and no test may end. */
+let kept: Ids
+const scoped = new Map<Scope, string>()
+
+const makeKey = (json: object) =>
+  answer<Key & { key: string }>(`/admin/accounts/${owner.account}/keys`, {
+    key: adminKey,
+    json: { region: 'local', ...json },
+  })
+
+beforeAll(async () => {
+  const guest = { path: '/etc', entries: [], exit_code: 0, stdout: '', stderr: '', timed_out: false, duration_ms: 1 }
+  runner = await ScriptedRunner.start({ 'guest.request': (_call, stream) => guestAnswers(stream, 200, guest) })
+  const plenty = { free_slots: 1000, vcpus: 1000, free_vcpus: 1000, free_mem_mib: 1_000_000, total_mem_mib: 1_000_000 }
+  await runner.report(plenty)
+  owner = await newTenant()
+  stranger = (await newTenant()).key
+  abroad = (await makeKey({ region: 'eu' })).key
+  for (const scope of keyScopes) scoped.set(scope, (await makeKey({ scope })).key)
+  kept = await belongings()
+})
+afterAll(() => runner.cut())
+
+/** Makes what the owner has. */
+async function belongings(): Promise<Ids> {
+  const sandbox = await newSandbox()
+  return { sandbox, snapshot: await newSnapshot(sandbox), webhook: await newWebhook() }
+}
+
+/** What a row is called about: fresh where the call may end it. */
+async function idsFor({ needs, way }: Row): Promise<Ids> {
+  if (needs === 'read' || way.names === 'nothing') return kept
+  if (way.names === 'webhook') return { ...kept, webhook: await newWebhook() }
+  const sandbox = await newSandbox()
+  return way.names === 'sandbox' ? { ...kept, sandbox } : { ...kept, sandbox, snapshot: await newSnapshot(sandbox) }
+}
+
+async function newSandbox(): Promise<string> {
+  return (await answer<RunRecord>('/v1/runs', { key: owner.key, json: { image: 'python', mem_mib: 128 } })).id
+}
+
+async function newSnapshot(sandbox: string): Promise<string> {
+  const path = `/v1/runs/${sandbox}/snapshot`
+  return (await answer<SnapshotResponse>(path, { method: 'POST', key: owner.key })).snapshot_id
+}
+
+async function newWebhook(): Promise<string> {
+  return (await answer<{ id: string }>('/v1/webhooks', { key: owner.key, json: hook })).id
+}
+
+test('every row that takes a key says here how it is called, and nothing else does', () => {
+  expect(Object.keys(ways).toSorted()).toEqual(names.toSorted())
+})
+
+describe('a row that names something', () => {
+  test.each(naming)('%s answers whoever does not own it as if it had never been', async (_name, row) => {
+    const ids = await idsFor(row)
+    const before = runner.calls.length
+    // Webhooks are of the account in all of its regions.
+    for (const key of row.way.names === 'webhook' ? [stranger] : [stranger, abroad]) {
+      const foreign = await said(row, ids, key)
+      expect(foreign).toEqual(await said(row, unknown, key))
+      expect(foreign.status).toBe(404)
+      for (const id of Object.values(ids)) expect(foreign.text).not.toContain(id)
+    }
+    expect(runner.calls.length).toBe(before)
+    expect((await said(row, ids, owner.key)).status).toBeLessThan(300)
+  })
+})
+
+describe('a row about the account', () => {
+  test.each(general)('%s tells each account of itself alone', async (_name, row) => {
+    const ids = await idsFor(row)
+    for (const key of [stranger, abroad]) {
+      const { text } = await said(row, ids, key)
+      const hidden = key === abroad ? [ids.sandbox, ids.snapshot] : Object.values(ids)
+      for (const id of hidden) expect(text).not.toContain(id)
+    }
+    expect((await said(row, ids, owner.key)).status).toBeLessThan(300)
+  })
+})
+
+describe('a key of the owner', () => {
+  test.each(rows)('for %s needs a scope that allows it', async (_name, row) => {
+    for (const scope of keyScopes) {
+      const key = scoped.get(scope) ?? ''
+      const isAllowed = may[scope].includes(row.needs)
+      const { status, text } = await said(row, isAllowed ? await idsFor(row) : kept, key)
+      expect(status, `${scope}: ${text}`).toBe(isAllowed ? succeeded(status) : 403)
+      if (isAllowed) continue
+      expect(JSON.parse(text), scope).toMatchObject({ code: 'forbidden', error: expect.stringContaining(scope) })
+      expect({ status, text }).toEqual(await said(row, unknown, key))
+    }
+  })
+
+  test.each(rows)('for %s is no key once it is revoked or has expired', async (_name, row) => {
+    const revoked = await makeKey({})
+    await answer(`/admin/accounts/${owner.account}/keys/${revoked.id}`, { method: 'DELETE', key: adminKey })
+    const gone = await said(row, kept, revoked.key)
+    expect(gone).toEqual(await said(row, unknown, revoked.key))
+    expect(gone.status).toBe(401)
+    const { key } = await makeKey({ expires_in: 60 })
+    const later = buildApp(table, new FakeClock(Date.now() + 61_000))
+    const [path, { method, json, body }] = request(row, kept, key)
+    const content = json === undefined ? body : JSON.stringify(json)
+    const expired = await later.request(
+      `http://portico.test${path}`,
+      {
+        ...(method === undefined ? {} : { method }),
+        headers: { authorization: `Bearer ${key}` },
+        ...(content === undefined ? {} : { body: content }),
+      },
+      env,
+    )
+    expect(expired.status).toBe(401)
+    expect(await expired.text()).toContain('has expired')
+  })
+})

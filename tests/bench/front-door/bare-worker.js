@@ -1,0 +1,46 @@
+/**
+ * What the front door stands on, with nothing on top: a Worker that says hello, and a Worker that asks a Durable Object, which asks a peer over a
+ * hibernatable WebSocket and waits for the echo. Plain JavaScript, served by workerd as it stands.
+ */
+
+export default {
+  async fetch(request, env) {
+    if (request.url.endsWith('/hello')) return new Response('hello')
+    return env.ECHO.get(env.ECHO.idFromName('one')).fetch(request)
+  },
+}
+
+export class Echo {
+  #socket
+  #waiting = new Map()
+  #last = 0
+
+  constructor(ctx) {
+    this.ctx = ctx
+  }
+
+  async fetch(request) {
+    if (request.headers.get('upgrade') === 'websocket') {
+      const { 0: client, 1: server } = new WebSocketPair()
+      this.ctx.acceptWebSocket(server)
+      this.#socket = server
+      return new Response(null, { status: 101, webSocket: client })
+    }
+    const id = ++this.#last
+    const body = new Uint8Array(await request.arrayBuffer())
+    const message = new Uint8Array(4 + body.length)
+    new DataView(message.buffer).setUint32(0, id)
+    message.set(body, 4)
+    const { promise, resolve } = Promise.withResolvers()
+    this.#waiting.set(id, resolve)
+    this.#socket ??= this.ctx.getWebSockets()[0]
+    this.#socket.send(message)
+    return new Response(await promise, { headers: { 'content-type': 'application/json' } })
+  }
+
+  webSocketMessage(_socket, message) {
+    const id = new DataView(message).getUint32(0)
+    this.#waiting.get(id)?.(new Uint8Array(message, 4))
+    this.#waiting.delete(id)
+  }
+}

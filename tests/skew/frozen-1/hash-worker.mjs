@@ -1,0 +1,1 @@
+import{createHash as i}from"node:crypto";import{parentPort as s}from"node:worker_threads";s?.on("message",({id:e,memory:t,from:a,bytes:r})=>{let o=i("sha256").update(new Uint8Array(t,a,r)).digest();s?.postMessage({id:e,digest:o})});
