@@ -15,6 +15,7 @@ export default defineConfig({
       './cli/vitest.config.ts',
       './tests/vitest.config.ts',
       './tests/vitest.vm.config.ts',
+      './tests/vitest.alone.config.ts',
     ],
   },
 })

@@ -2,6 +2,7 @@
 
 import { resolve } from 'node:path'
 import { defineConfig } from 'vitest/config'
+import { alone } from './vitest.alone.config.ts'
 
 export default defineConfig({
   root: resolve(import.meta.dirname, '..'),
@@ -10,7 +11,7 @@ export default defineConfig({
   test: {
     name: 'vm',
     include: ['runner/**/*.vm.test.ts', 'tests/**/*.vm.test.ts', 'deploy/**/*.vm.test.ts'],
-    exclude: ['**/node_modules/**'],
+    exclude: ['**/node_modules/**', ...alone],
     dir: resolve(import.meta.dirname, '..'),
     fileParallelism: false,
     testTimeout: 120_000,
