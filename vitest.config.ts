@@ -1,6 +1,6 @@
 /**
- * All tests. Each part has a project of its own; what starts virtual machines or whole platforms is in files named `*.vm.test.ts` and runs in the project
- * `vm`, one file at a time.
+ * All tests. Each part has a project of its own; what starts virtual machines or whole platforms is in files named `*.vm.test.ts` and runs in the
+ * projects of `tests/vm-project.ts`, one file at a time.
  */
 
 import { defineConfig } from 'vitest/config'
@@ -15,6 +15,7 @@ export default defineConfig({
       './cli/vitest.config.ts',
       './tests/vitest.config.ts',
       './tests/vitest.vm.config.ts',
+      './tests/vitest.boots.config.ts',
       './tests/vitest.alone.config.ts',
     ],
   },

@@ -33,7 +33,8 @@ try {
 async function everything(): Promise<Count[]> {
   const parts = () => runVitest('parts', projects('shared', 'edge', 'runner', 'sdk', 'cli', 'tests'))
   const machines = () => runVitest('vm', projects('vm'))
-  const lanes = await Promise.all([lane(runGo, parts), lane(machines)])
+  const boots = () => runVitest('boots', projects('boots'))
+  const lanes = await Promise.all([lane(runGo, parts, boots), lane(machines)])
   return [...lanes.flat(), await runVitest('alone', projects('alone'))]
 }
 
