@@ -40,5 +40,5 @@ export async function settle(life: Life, answer: CallOutcome<Created>): Promise<
 function undo(life: Life): AppError {
   const { id, runner, generation } = life.known
   if (runner !== null) life.inBackground('undo the fork', life.objects.runner(runner).destroy(id, generation))
-  return overtaken()
+  return overtaken(life)
 }

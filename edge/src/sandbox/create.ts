@@ -37,13 +37,13 @@ async function makeSomewhere(life: Life, input: CreateInput): Promise<RunRecord>
   while (avoid.length < mostPlacements) {
     const fence = await place(life, input, avoid, refusal)
     const answer = await askRunner(life, fence, input)
-    if (!life.holds(fence) || life.known.state !== 'creating') throw overtaken()
+    if (!life.holds(fence) || life.known.state !== 'creating') throw overtaken(life)
     if (answer.ok) return ready(life, answer.value)
     if (!isRefusal(answer)) throw fail(life, answer)
     refusal = AppError.fromWire(answer.error)
     avoid.push(fence.runner)
   }
-  throw giveUp(life, refusal ?? overtaken())
+  throw giveUp(life, refusal ?? overtaken(life))
 }
 
 async function place(life: Life, input: CreateInput, avoid: string[], refusal: AppError | undefined): Promise<Fence> {
@@ -54,7 +54,7 @@ async function place(life: Life, input: CreateInput, avoid: string[], refusal: A
   })
   if (life.known.state !== 'creating') {
     giveBackPlace(life)
-    throw overtaken()
+    throw overtaken(life)
   }
   if (!placed.ok) throw giveUp(life, refusal ?? AppError.fromWire(placed.error))
   const { generation } = life.change({ runner: placed.value, generation: life.known.generation + 1 })
@@ -105,6 +105,10 @@ export function giveBackPlace(life: Life): void {
   life.inBackground('give the place back', life.objects.region(region).release(id))
 }
 
-export function overtaken(): AppError {
-  return new AppError('conflict', 'cannot create the sandbox: it was destroyed while it was being created')
+/** It ended on the way: somebody destroyed it, or what was to make it was interrupted, and then a new call may make another. */
+export function overtaken(life: Life): AppError {
+  if (life.known.reason === null) {
+    return new AppError('conflict', 'cannot create the sandbox: it was destroyed while it was being created')
+  }
+  return new AppError('boot_failed', `cannot create the sandbox: ${life.known.reason}; try again`)
 }

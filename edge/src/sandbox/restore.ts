@@ -36,12 +36,12 @@ async function makeThere(life: Life, input: RestoreInput): Promise<RunRecord> {
   }
   if (life.known.state !== 'creating') {
     giveBackPlace(life)
-    throw overtaken()
+    throw overtaken(life)
   }
   const { generation } = life.change({ runner, generation: life.known.generation + 1 })
   life.inBackground('tell the account', life.publish())
   const answer = await asked(action, life.objects.runner(runner).restore(sandbox, generation, snapshot, spec))
-  if (!life.holds({ runner, generation }) || life.known.state !== 'creating') throw overtaken()
+  if (!life.holds({ runner, generation }) || life.known.state !== 'creating') throw overtaken(life)
   if (!answer.ok) throw fail(life, answer)
   return ready(life, answer.value)
 }
