@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"portico.dev/agent/internal/files"
 	"portico.dev/agent/internal/http1"
 	"portico.dev/agent/internal/identity"
+	"portico.dev/agent/internal/ports"
 	"portico.dev/agent/internal/process"
 	"portico.dev/agent/internal/proto"
 	"portico.dev/agent/internal/reaper"
@@ -46,7 +48,10 @@ func newAgent(machine identity.Machine, graves *reaper.Reaper, cgroup int, heldO
 		"/files":      {"GET": files.Read, "HEAD": files.Read, "PUT": files.Write},
 		"/files/list": {"GET": files.List},
 		"/poweroff":   {"POST": a.powerOff},
+		"/ports":      {"GET": ports.List},
+		"/tcp":        {"POST": ports.Forward(http1.CallerGone)},
 	}
+	maps.Copy(a.routes, process.NewTable(runner, http1.CallerGone).Routes())
 	return a
 }
 

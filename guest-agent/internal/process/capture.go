@@ -179,13 +179,17 @@ func (c *capture) catchUp(late <-chan struct{}) {
 
 // waiting tells how many bytes are in the pipe.
 func (c *capture) waiting() int64 {
+	if c.raw == nil {
+		return 0
+	}
+	return readable(c.raw)
+}
+
+// readable tells how many bytes a file has that were not read yet.
+func readable(raw syscall.RawConn) int64 {
 	const readable = 0x541b // FIONREAD
 	var n int32
-	if c.raw != nil {
-		_ = c.raw.Control(func(fd uintptr) {
-			_, _, _ = syscall.Syscall(syscall.SYS_IOCTL, fd, readable, uintptr(unsafe.Pointer(&n)))
-		})
-	}
+	_ = raw.Control(func(fd uintptr) { _ = control(int(fd), readable, unsafe.Pointer(&n)) })
 	return int64(n)
 }
 

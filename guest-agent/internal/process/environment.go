@@ -37,11 +37,16 @@ func (e *Environment) SetSandbox(env map[string]string) *proto.Failure {
 	return nil
 }
 
-// with lays a request's variables over it; the list is for exec, and the PATH stands apart for the search.
-func (e *Environment) with(request map[string]string) (list []string, path string) {
+// with lays a user's own variables, and then a request's, over it; the list is for exec, and the PATH stands apart for the search.
+func (e *Environment) with(request map[string]string, user *account) (list []string, path string) {
 	e.lock.Lock()
 	sandbox := e.sandbox
 	e.lock.Unlock()
+	if user != nil {
+		own := maps.Clone(user.variables())
+		maps.Copy(own, request)
+		request = own
+	}
 	list = make([]string, 0, len(sandbox)+len(request))
 	for name, value := range sandbox {
 		if _, over := request[name]; !over {

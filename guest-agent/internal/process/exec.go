@@ -132,25 +132,36 @@ func (r *Runner) start(c *command) (*running, error) {
 }
 
 func (r *Runner) fork(c *command, e *running, files []uintptr) error {
-	env, path := r.environment.with(c.env)
-	file, err := lookup(c.argv[0], path, c.cwd)
 	e.begun = time.Now()
-	if err == nil {
-		attributes := &syscall.ProcAttr{Dir: c.cwd, Env: env, Files: files, Sys: &syscall.SysProcAttr{}}
-		if r.cgroup >= 0 {
-			attributes.Sys.UseCgroupFD, attributes.Sys.CgroupFD = true, r.cgroup
-		}
-		e.process, err = r.reaper.Start(file, c.argv, attributes)
-		if r.cgroup >= 0 && (err == syscall.ENODEV || err == syscall.EBUSY || err == syscall.EOPNOTSUPP) {
-			// The guest's root has taken the group away or made it one that holds no processes; that is its right.
-			attributes.Sys.UseCgroupFD = false
-			e.process, err = r.reaper.Start(file, c.argv, attributes)
-		}
+	process, err := r.launch(c, files, &syscall.SysProcAttr{})
+	e.process = process
+	return err
+}
+
+// launch starts the command's program with these standard files. The error is a *proto.Failure or a *refusedProgram.
+func (r *Runner) launch(c *command, files []uintptr, system *syscall.SysProcAttr) (*reaper.Process, error) {
+	env, path := r.environment.with(c.env, c.user)
+	file, err := lookup(c.argv[0], path, c.cwd)
+	if err != nil {
+		return nil, explain(err, c)
 	}
-	if err == nil {
-		return nil
+	if c.user != nil {
+		system.Credential = &syscall.Credential{Uid: c.user.uid, Gid: c.user.gid, Groups: c.user.groups}
 	}
-	return explain(err, c)
+	attributes := &syscall.ProcAttr{Dir: c.cwd, Env: env, Files: files, Sys: system}
+	if r.cgroup >= 0 {
+		system.UseCgroupFD, system.CgroupFD = true, r.cgroup
+	}
+	process, err := r.reaper.Start(file, c.argv, attributes)
+	if r.cgroup >= 0 && (err == syscall.ENODEV || err == syscall.EBUSY || err == syscall.EOPNOTSUPP) {
+		// The guest's root has taken the group away or made it one that holds no processes; that is its right.
+		system.UseCgroupFD = false
+		process, err = r.reaper.Start(file, c.argv, attributes)
+	}
+	if err != nil {
+		return nil, explain(err, c)
+	}
+	return process, nil
 }
 
 // explain tells why a program did not start: an answer like a shell's if that is the program's fault, else a failure.

@@ -23,6 +23,7 @@ type wireRequest struct {
 	Shell          *string           `json:"shell"`
 	Env            map[string]string `json:"env"`
 	Cwd            *string           `json:"cwd"`
+	User           *string           `json:"user"`
 	Stdin          *string           `json:"stdin"`
 	TimeoutMs      *float64          `json:"timeout_ms"`
 	MaxOutputBytes *float64          `json:"max_output_bytes"`
@@ -33,6 +34,7 @@ type command struct {
 	argv      []string
 	env       map[string]string
 	cwd       string
+	user      *account // nil is whoever the agent is
 	stdin     []byte
 	timeout   time.Duration
 	maxOutput int
@@ -67,6 +69,13 @@ func (w *wireRequest) check() (*command, *proto.Failure) {
 }
 
 func (w *wireRequest) checkRest(c *command) *proto.Failure {
+	if w.User != nil {
+		user, failure := findAccount(*w.User)
+		if failure != nil {
+			return failure
+		}
+		c.user = user
+	}
 	if w.Stdin != nil {
 		stdin, err := base64.StdEncoding.DecodeString(*w.Stdin)
 		if err != nil {

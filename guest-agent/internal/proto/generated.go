@@ -89,6 +89,7 @@ const (
 	CodeInternal             = "internal"
 	CodeSandboxFailed        = "sandbox_failed"
 	CodeGuestError           = "guest_error"
+	CodePortClosed           = "port_closed"
 	CodePermissionDenied     = "permission_denied"
 	CodeNoSpace              = "no_space"
 	CodeBootFailed           = "boot_failed"
@@ -137,6 +138,7 @@ var Status = map[string]int{
 	CodeInternal:             500,
 	CodeSandboxFailed:        500,
 	CodeGuestError:           502,
+	CodePortClosed:           502,
 	CodePermissionDenied:     403,
 	CodeNoSpace:              507,
 	CodeBootFailed:           503,

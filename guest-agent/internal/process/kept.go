@@ -1,0 +1,320 @@
+package process
+
+// A process as a resource: it outlives the call that started it, and whoever knows its id reads its output, writes to it and signals it.
+//
+//	running ──ends, or its time is over──▶ draining ──its outputs end or fall quiet──▶ exited ──removed──▶ gone
+//
+// It counts as ended once it is exited: its output is whole then. What its descendants print after that is read and dropped.
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"portico.dev/agent/internal/proto"
+	"portico.dev/agent/internal/reaper"
+)
+
+// drainStep is how often the outputs of a process that has ended are looked at.
+const drainStep = 10 * time.Millisecond
+
+type kept struct {
+	id      string
+	argv    []string
+	begun   time.Time
+	process *reaper.Process // nil if its program could not be run
+	log     *outputLog
+	input   *input
+	tty     *os.File // nil without a terminal
+	pumps   []*pump
+	shell   *shellSession // nil but in a shell session
+	done    chan struct{}
+
+	// Valid once done is closed.
+	exitCode int
+	signal   syscall.Signal
+	duration time.Duration
+
+	timedOut atomic.Bool
+}
+
+// pump moves what one output brings into the log.
+type pump struct {
+	file    *os.File
+	kind    output
+	taken   atomic.Int64 // bytes that were read and are in the log
+	writing atomic.Bool
+	moved   chan struct{} // taken has grown
+	ended   chan struct{}
+}
+
+func newPump(file *os.File, kind output) *pump {
+	return &pump{file: file, kind: kind, moved: make(chan struct{}, 1), ended: make(chan struct{})}
+}
+
+func (p *pump) run(log *outputLog) {
+	defer close(p.ended)
+	defer func() { _ = p.file.Close() }()
+	piece := make([]byte, chunkSize)
+	for {
+		n, err := p.file.Read(piece)
+		if n > 0 {
+			p.writing.Store(true)
+			log.write(p.kind, piece[:n])
+			p.taken.Add(int64(n))
+			p.writing.Store(false)
+			select {
+			case p.moved <- struct{}{}:
+			default:
+			}
+		}
+		if err != nil {
+			return // its end; a terminal's is EIO
+		}
+	}
+}
+
+// spawn starts a process that is kept.
+func (r *Runner) spawn(c *spawning) (*kept, error) {
+	k := &kept{id: newProcessID(), argv: c.argv, begun: time.Now(), log: newOutputLog(c.buffer, &r.output), done: make(chan struct{})}
+	files, err := k.open(c)
+	defer func() {
+		for _, fd := range files.theirs {
+			_ = syscall.Close(fd)
+		}
+	}()
+	if err == nil {
+		system := &syscall.SysProcAttr{Setctty: k.tty != nil}
+		k.process, err = r.launch(&c.command, append(files.standard[:], c.more...), system)
+	}
+	var refusal *refusedProgram
+	switch {
+	case errors.As(err, &refusal):
+		k.log.write(toStderr, []byte(refusal.Error()+"\n"))
+		k.exitCode = refusal.exitCode
+		k.closeFiles()
+		k.log.close()
+		close(k.done)
+		return k, nil
+	case err != nil:
+		k.closeFiles()
+		return nil, proto.FailureOf(err, "cannot run the command")
+	}
+	for _, p := range k.pumps {
+		go p.run(k.log)
+	}
+	go k.bury(c.timeout)
+	if len(c.stdin) > 0 {
+		go func() { _ = k.input.write(0, c.stdin); k.closeInputUnless(c.stdinOpen) }()
+	} else if !c.stdinOpen {
+		k.closeInputUnless(k.tty != nil)
+	}
+	return k, nil
+}
+
+func (k *kept) closeInputUnless(open bool) {
+	if !open {
+		k.input.end()
+	}
+}
+
+// opened are the program's ends of what it reads and writes.
+type opened struct {
+	standard [3]uintptr
+	theirs   []int
+}
+
+func (k *kept) open(c *spawning) (o opened, err error) {
+	if c.tty != nil {
+		master, theirs, err := openTerminal(*c.tty)
+		if err != nil {
+			return o, err
+		}
+		k.tty = master
+		k.input = newInput(master, true)
+		k.pumps = []*pump{newPump(master, toStdout)}
+		fd := uintptr(theirs)
+		return opened{[3]uintptr{fd, fd, fd}, []int{theirs}}, nil
+	}
+	for i, kind := range [3]output{0, toStdout, toStderr} {
+		var ends [2]int
+		if err := syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
+			return o, err
+		}
+		ours, theirs := ends[0], ends[1]
+		if i == 0 {
+			ours, theirs = theirs, ours
+		}
+		o.standard[i] = uintptr(theirs)
+		o.theirs = append(o.theirs, theirs)
+		_ = syscall.SetNonblock(ours, true)
+		file := os.NewFile(uintptr(ours), "pipe")
+		if i == 0 {
+			k.input = newInput(file, false)
+		} else {
+			k.pumps = append(k.pumps, newPump(file, kind))
+		}
+	}
+	return o, nil
+}
+
+func (k *kept) closeFiles() {
+	if k.input != nil {
+		k.input.end()
+	}
+	for _, p := range k.pumps {
+		_ = p.file.Close()
+	}
+}
+
+// bury waits for the end, brings it about when the time is over, and tells it once the output is whole.
+func (k *kept) bury(timeout time.Duration) {
+	if timeout > 0 {
+		late := time.AfterFunc(timeout, func() {
+			k.timedOut.Store(true)
+			k.process.SignalGroup(syscall.SIGKILL)
+		})
+		defer late.Stop()
+	}
+	<-k.process.Done()
+	k.duration = time.Since(k.begun)
+	k.drain()
+	k.input.end()
+	k.exitCode, k.signal = k.process.Outcome()
+	if k.timedOut.Load() {
+		k.exitCode = exitTimedOut
+	}
+	k.log.close()
+	close(k.done)
+}
+
+// drain waits until the outputs have ended or fallen quiet. A reader that holds the log may take its time.
+func (k *kept) drain() {
+	step := time.NewTicker(drainStep)
+	defer step.Stop()
+	deadline := time.Now().Add(patience)
+	still, before := time.Now(), int64(-1)
+	for {
+		ended, writing, taken := true, false, int64(0)
+		for _, p := range k.pumps {
+			select {
+			case <-p.ended:
+			default:
+				ended = false
+			}
+			writing = writing || p.writing.Load()
+			taken += p.taken.Load()
+		}
+		switch {
+		case ended:
+			return
+		case writing:
+			still, deadline = time.Now(), time.Now().Add(patience)
+		case taken != before:
+			still, before = time.Now(), taken
+		case time.Since(still) >= quiet && k.isEmpty():
+			return
+		}
+		if time.Now().After(deadline) {
+			return
+		}
+		<-step.C
+	}
+}
+
+// isEmpty tells whether nothing waits to be read.
+func (k *kept) isEmpty() bool {
+	for _, p := range k.pumps {
+		if raw, err := p.file.SyscallConn(); err == nil && readable(raw) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (k *kept) isOver() bool {
+	select {
+	case <-k.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// kill ends the process and all of its group.
+func (k *kept) kill() { k.sendSignal(syscall.SIGKILL) }
+
+// sendSignal signals the process's group; one that has ended is let be.
+func (k *kept) sendSignal(signal syscall.Signal) {
+	if k.process != nil {
+		k.process.SignalGroup(signal)
+	}
+}
+
+func newProcessID() string {
+	var random [8]byte
+	_, _ = rand.Read(random[:])
+	return "proc" + hex.EncodeToString(random[:])
+}
+
+// input is what the process reads, with an offset, so that bytes which are sent again are taken once.
+type input struct {
+	lock     sync.Mutex
+	file     *os.File
+	tty      bool
+	accepted atomic.Int64
+	over     atomic.Bool
+	closing  sync.Once
+}
+
+func newInput(file *os.File, tty bool) *input { return &input{file: file, tty: tty} }
+
+var (
+	errInputGap  = proto.Fail(proto.CodeConflict, "cannot write to the process: bytes before these are missing")
+	errInputOver = proto.Fail(proto.CodeConflict, "cannot write to the process: its input is closed")
+)
+
+// write hands bytes that begin at an offset to the process; a negative one is where the last have ended. It waits as long as the process
+// does not read.
+func (i *input) write(at int64, b []byte) error {
+	i.lock.Lock()
+	defer i.lock.Unlock()
+	accepted := i.accepted.Load()
+	if at < 0 {
+		at = accepted
+	}
+	switch known := accepted - at; {
+	case known < 0:
+		return errInputGap
+	case known >= int64(len(b)):
+		return nil
+	default:
+		b = b[known:]
+	}
+	if i.over.Load() {
+		return errInputOver
+	}
+	n, err := i.file.Write(b)
+	i.accepted.Add(int64(n))
+	if err != nil {
+		return errInputOver
+	}
+	return nil
+}
+
+// end closes the input. On a terminal that is what Ctrl-D does at the beginning of a line; its file stays for the output.
+func (i *input) end() {
+	i.closing.Do(func() {
+		i.over.Store(true)
+		if i.tty {
+			_, _ = i.file.Write([]byte{4})
+			return
+		}
+		_ = i.file.Close()
+	})
+}
