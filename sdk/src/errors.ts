@@ -134,6 +134,7 @@ const families = {
   sandbox_failed: PorticoError,
   snapshot_damaged: PorticoError,
   guest_error: PorticoError,
+  port_closed: PorticoError,
   permission_denied: PorticoError,
   cancelled: PorticoError,
   protocol_error: PorticoError,
