@@ -94,7 +94,7 @@ const table = {
   internal: { status: 500, retryable: false, hint: 'Report the request id.' },
   sandbox_failed: { status: 500, retryable: false, hint: 'Its virtual machine ended unexpectedly; create a new one.' },
   guest_error: { status: 502, retryable: false },
-  port_closed: { status: 502, retryable: true, hint: 'Start the server in the sandbox, or wait until it listens.' },
+  port_closed: { status: 502, retryable: false, hint: 'Start the server in the sandbox, or wait until it listens.' },
   permission_denied: { status: 403, retryable: false },
   no_space: { status: 507, retryable: false, hint: 'Free space in the sandbox or create it with more disk_mib.' },
   boot_failed: { status: 503, retryable: true },
