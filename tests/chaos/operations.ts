@@ -145,7 +145,9 @@ async function glean(world: World, client: ChaosClient): Promise<void> {
     const known = model.sandboxes.get(one.id)
     if (known?.exists === 'perhaps' && !known.busy) await held(known, () => destroy(world, known))
     const stranger = { id: one.id, labels: one.labels, forked_from: one.forkedFrom }
-    if (known === undefined && model.explains(client, stranger))
+    // What is still being made may be another call's, whose answer is on its way.
+    const isUnderWay = one.status === 'creating' || model.sandboxes.get(one.forkedFrom ?? '')?.busy === true
+    if (known === undefined && !isUnderWay && model.explains(client, stranger))
       await attempt(world, 'destroy unknown', undefined, () => one.destroy())
   }
 }

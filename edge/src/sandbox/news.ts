@@ -22,9 +22,12 @@ export async function hear(life: Life, runner: string, message: SandboxEventMess
   return isTaken
 }
 
+const neverReady = 'its runner ended it before it was ready'
+
 function take(life: Life, record: SandboxRecord, message: SandboxEventMessage): boolean {
   if (message.state === 'destroyed') {
-    life.end(message.usage ?? lastKnownUsage(record, life.clock.now()), message.reason ?? record.reason)
+    const reason = message.reason ?? record.reason ?? (record.state === 'creating' ? neverReady : null)
+    life.end(message.usage ?? lastKnownUsage(record, life.clock.now()), reason)
     return true
   }
   if (record.state === 'creating' || (message.state !== 'error' && isChanging(life))) return false
