@@ -64,7 +64,7 @@ read_vmm_release() {
 }
 read_vmm_release
 
-host_packages=(mmdebstrap bubblewrap erofs-utils e2fsprogs iproute2 nftables util-linux xz-utils cpio debian-archive-keyring)
+host_packages=(mmdebstrap bubblewrap erofs-utils e2fsprogs iproute2 nftables util-linux xz-utils cpio debian-archive-keyring wrk)
 ((EUID == 0)) || host_packages+=(uidmap)
 
 # missing_packages: one a line; asks dpkg alone.

@@ -208,29 +208,16 @@ func escapeLine(command string) string {
 	return b.String()
 }
 
-// shells is the handler of POST /shells.
+// openShell is the handler of POST /shells.
 func (t *Table) openShell(w http.ResponseWriter, r *http.Request) {
-	var wire wireSpawning
-	failure := proto.ReadJSON(r, maxRequest, &wire)
-	var asked *spawning
-	if failure == nil {
-		nothing := ":"
+	nothing := ":" // what the shell runs is its own program
+	k, _, failure := t.keep(r, func(wire *wireSpawning) {
 		wire.Argv, wire.Shell, wire.Tty, wire.StdinOpen = nil, &nothing, nil, false
-		asked, failure = wire.check()
-	}
-	if failure == nil {
-		failure = t.makeRoom()
-	}
+	}, t.runner.spawnShell)
 	if failure != nil {
 		proto.AnswerFailure(w, failure)
 		return
 	}
-	k, err := t.runner.spawnShell(asked)
-	if err != nil {
-		proto.AnswerFailure(w, proto.FailureOf(err, "cannot open the shell"))
-		return
-	}
-	t.add(k)
 	proto.Answer(w, k.describe())
 }
 

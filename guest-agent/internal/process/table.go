@@ -80,25 +80,11 @@ func (k *kept) describe() described {
 }
 
 func (t *Table) start(w http.ResponseWriter, r *http.Request) {
-	var wire wireSpawning
-	if failure := proto.ReadJSON(r, maxRequest, &wire); failure != nil {
-		proto.AnswerFailure(w, failure)
-		return
-	}
-	asked, failure := wire.check()
-	if failure == nil {
-		failure = t.makeRoom()
-	}
+	k, asked, failure := t.keep(r, func(*wireSpawning) {}, t.runner.spawn)
 	if failure != nil {
 		proto.AnswerFailure(w, failure)
 		return
 	}
-	k, err := t.runner.spawn(asked)
-	if err != nil {
-		proto.AnswerFailure(w, proto.FailureOf(err, "cannot run the command"))
-		return
-	}
-	t.add(k)
 	if !asked.follow {
 		proto.Answer(w, k.describe())
 		return
@@ -111,6 +97,28 @@ func (t *Table) start(w http.ResponseWriter, r *http.Request) {
 		}
 		t.forget(k)
 	}
+}
+
+// keep starts what a request asks for, once adjusted, and keeps it.
+func (t *Table) keep(r *http.Request, adjust func(*wireSpawning), spawn func(*spawning) (*kept, error)) (*kept, *spawning, *proto.Failure) {
+	var wire wireSpawning
+	if failure := proto.ReadJSON(r, maxRequest, &wire); failure != nil {
+		return nil, nil, failure
+	}
+	adjust(&wire)
+	asked, failure := wire.check()
+	if failure == nil {
+		failure = t.makeRoom()
+	}
+	if failure != nil {
+		return nil, nil, failure
+	}
+	k, err := spawn(asked)
+	if err != nil {
+		return nil, nil, proto.FailureOf(err, "cannot start the process")
+	}
+	t.add(k)
+	return k, asked, nil
 }
 
 func (t *Table) add(k *kept) {
