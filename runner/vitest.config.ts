@@ -5,5 +5,10 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   resolve: { conditions: ['portico-source'] },
   ssr: { resolve: { conditions: ['portico-source'] } },
-  test: { name: 'runner', include: ['src/**/*.test.ts'], exclude: ['**/*.vm.test.ts', '**/node_modules/**'] },
+  test: {
+    name: 'runner',
+    isolate: false,
+    include: ['src/**/*.test.ts'],
+    exclude: ['**/*.vm.test.ts', '**/node_modules/**'],
+  },
 })

@@ -14,7 +14,10 @@ import type { ExecHandler } from './vm/fake/index.ts'
 import { FakeDriver } from './vm/fake/index.ts'
 import type { FakeStep } from './vm/fake/vm.ts'
 
-type Op = Exclude<keyof typeof answers, 'guest.request' | 'sandbox.stats' | 'sandbox.update' | 'snapshot.delete'>
+type Op = Exclude<
+  keyof typeof answers,
+  'guest.request' | 'port.request' | 'port.socket' | 'sandbox.stats' | 'sandbox.update' | 'snapshot.delete'
+>
 
 const signal = new AbortController().signal
 const spec = { image: 'python', vcpus: 1, mem_mib: 128, disk_mib: 64, idle_timeout: 0, env: {} }

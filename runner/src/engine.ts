@@ -6,6 +6,7 @@
 
 import { mkdir } from 'node:fs/promises'
 import { availableParallelism, loadavg } from 'node:os'
+import type { Duplex } from 'node:stream'
 import { type Clock, systemClock } from '@portico/shared/clock'
 import type { SandboxSpec } from '@portico/shared/control'
 import type { Usage } from '@portico/shared/usage'
@@ -15,7 +16,9 @@ import type { GuestRequest, GuestResponse } from './guest/http.ts'
 import { createLog, type Logger, logged } from './log.ts'
 import { type StatePaths, statePaths } from './paths.ts'
 import { MachineSource } from './pool/source.ts'
+import type { Borrowed } from './port/pool.ts'
 import { BootGate } from './sandbox/boot-gate.ts'
+import type { BorrowOptions } from './sandbox/driver.ts'
 import { type BootLimits, bootLimits } from './sandbox/phases.ts'
 import { type Child, type Forked, type Listed, Registry } from './sandbox/registry.ts'
 import type { Created, StateChange } from './sandbox/requests.ts'
@@ -27,6 +30,7 @@ import type { Accelerator, VmDriver } from './vm/driver.ts'
 import { openQemu } from './vm/qemu/open.ts'
 
 export type { GuestRequest, GuestResponse } from './guest/http.ts'
+export type { Borrowed } from './port/pool.ts'
 export type { Child, Forked } from './sandbox/registry.ts'
 export type { Created, StateChange } from './sandbox/requests.ts'
 export { engineSteps, forkSteps, hibernateSteps, resumeSteps, snapshotSteps } from './sandbox/steps.ts'
@@ -64,6 +68,13 @@ export interface Engine {
   create(id: string, generation: number, spec: SandboxSpec): Promise<Created>
   /** One HTTP request to the sandbox's agent. */
   request(id: string, generation: number, asked: GuestRequest): Promise<GuestResponse>
+  /**
+   * A connection to what listens on a port in the sandbox, on 127.0.0.1 or ::1 too; the signal ends the attempt alone. Counts as activity until it is
+   * closed. Rejects with `port_closed` if nothing listens.
+   */
+  connect(id: string, generation: number, port: number, options: { readonly signal: AbortSignal }): Promise<Duplex>
+  /** The same, lent for one HTTP request: unless it must be `fresh` it may be one that has carried a request before. */
+  borrow(id: string, generation: number, port: number, options: BorrowOptions): Promise<Borrowed>
   update(id: string, generation: number, idleSeconds: number): Promise<void>
   /** Frees a sandbox; repeated: the same final usage. */
   destroy(id: string, generation: number): Promise<Usage>
@@ -182,6 +193,14 @@ class HostEngine implements Engine {
 
   async request(id: string, generation: number, asked: GuestRequest): Promise<GuestResponse> {
     return await this.#registry.request(id, generation, asked)
+  }
+
+  async connect(id: string, generation: number, port: number, options: { signal: AbortSignal }): Promise<Duplex> {
+    return await this.#registry.connect(id, generation, port, options.signal)
+  }
+
+  async borrow(id: string, generation: number, port: number, options: BorrowOptions): Promise<Borrowed> {
+    return await this.#registry.borrow(id, generation, port, options)
   }
 
   async update(id: string, generation: number, idleSeconds: number): Promise<void> {

@@ -28,6 +28,7 @@ type answer struct {
 	written  int64
 	headSent bool
 	chunked  bool
+	switched bool   // HTTP is over
 	held     []byte // body that waits for the head
 	fault    error
 }
@@ -56,7 +57,7 @@ func (w *answer) Write(p []byte) (int, error) {
 	switch {
 	case w.fault != nil:
 		return 0, w.fault
-	case !w.hasBody():
+	case w.switched || !w.hasBody():
 		return 0, http.ErrBodyNotAllowed
 	case w.length >= 0 && w.written+int64(len(p)) > w.length:
 		return 0, http.ErrContentLength
@@ -90,6 +91,9 @@ func (w *answer) Flush() {
 
 // finish sends what is left. An answer shorter than it was announced stays so, and its reader sees that.
 func (w *answer) finish() {
+	if w.switched {
+		return
+	}
 	w.WriteHeader(http.StatusOK)
 	if !w.headSent && w.length < 0 && w.hasBody() && !w.headOnly {
 		w.length = w.written

@@ -109,6 +109,11 @@ func addBody(request *http.Request, stream Stream, first []byte) *proto.Failure 
 	body := &body{stream: stream, first: first}
 	body.invited = !strings.EqualFold(request.Header.Get("Expect"), "100-continue")
 	switch {
+	case asksForAny(request.Header):
+		if len(coding) > 0 || len(lengths) > 0 {
+			return malformed("a body stands before the other protocol")
+		}
+		request.Body = &rest{stream: stream, first: first}
 	case len(coding) > 0:
 		if len(coding) != 1 || len(lengths) > 0 || !strings.EqualFold(coding[0], "chunked") {
 			return malformed("how long its body is cannot be told")

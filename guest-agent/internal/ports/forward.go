@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"portico.dev/agent/internal/http1"
 	"portico.dev/agent/internal/proto"
 )
 
@@ -26,7 +27,7 @@ var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 var hosts = []string{"127.0.0.1", "::1"}
 
 // Forward is the handler of POST /tcp?port=N: the request's body goes to what listens there, and what comes back is the answer's. Each
-// direction ends by itself. A connection that breaks breaks the answer off.
+// direction ends by itself. A connection that breaks breaks the answer off. Asked for an upgrade, it carries the bytes as they are (raw.go).
 func Forward(gone func(*http.Request) <-chan struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		port, failure := portOf(r.URL.RawQuery)
@@ -40,6 +41,10 @@ func Forward(gone func(*http.Request) <-chan struct{}) http.HandlerFunc {
 			return
 		}
 		defer func() { _ = conn.Close() }()
+		if http1.Asks(r, protocol) {
+			forwardRaw(w, r, conn)
+			return
+		}
 		w.Header()["Content-Type"] = []string{"application/octet-stream"}
 		if http.NewResponseController(w).Flush() != nil {
 			return

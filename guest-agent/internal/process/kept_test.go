@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"portico.dev/agent/internal/proto"
@@ -89,6 +91,7 @@ type listener struct {
 	*testing.T
 	body io.ReadCloser
 	heard
+	last mark // of the shell's last run
 }
 
 func (k *keeper) listen(method, path string, body io.Reader) *listener {
@@ -291,6 +294,24 @@ func TestInputThatIsSentAgainIsTakenOnce(t *testing.T) {
 	}
 	if _, status := k.call("POST", "/processes/stdin?id="+d.ID, "late"); status != proto.Status[proto.CodeConflict] {
 		t.Fatal(status)
+	}
+}
+
+func TestInputThatBreaksOffDoesNotEnd(t *testing.T) {
+	k := keep(t)
+	d := k.start(map[string]any{"shell": "cat", "stdin_open": true})
+	body := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(errors.New("the caller is gone")))
+	request, _ := http.NewRequest("POST", k.url+"/processes/stdin?at=0&close=1&id="+d.ID, body)
+	if response, err := http.DefaultClient.Do(request); err == nil {
+		_ = response.Body.Close()
+	}
+	d, status := k.call("POST", "/processes/stdin?at=0&close=1&id="+d.ID, "half, and the rest")
+	if status != 200 || d.StdinEnd != 18 {
+		t.Fatal(status, d)
+	}
+	k.wait(d.ID)
+	if h := k.listen("GET", "/processes/output?id="+d.ID, nil).all(); h.stdout.String() != "half, and the rest" {
+		t.Fatalf("%q", h.stdout.String())
 	}
 }
 

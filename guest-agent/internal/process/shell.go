@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,8 @@ const (
 	// mostWaiting is how many commands wait for the one that runs.
 	mostWaiting = 256
 	maxCommand  = 1 << 20
+	// mostOver is how many runs are still known once they are over.
+	mostOver = 256
 )
 
 // The shells' own programs. For a command the two descriptors are closed, so that it meets neither by accident.
@@ -41,7 +44,10 @@ type shellSession struct {
 	codes    *os.File // how that ended
 	escaped  bool     // commands cross on one line each
 	lock     sync.Mutex
-	waiting  []string // runs given and not over, oldest first
+	waiting  []string      // runs given and not over, oldest first
+	ended    []string      // runs that are over, oldest first
+	begun    time.Time     // when the first of those that wait began
+	lines    chan string   // to the shell, in the order of waiting
 	over     bool
 }
 
@@ -56,7 +62,7 @@ type mark struct {
 // spawnShell starts a shell: bash where there is one.
 func (r *Runner) spawnShell(c *spawning) (*kept, error) {
 	_, path := r.environment.with(c.env, c.user)
-	session := &shellSession{}
+	session := &shellSession{lines: make(chan string, mostWaiting)}
 	c.argv = []string{"bash", "--noprofile", "--norc", "-c", bashProgram, "bash"}
 	if _, err := lookup("bash", path, c.cwd); err != nil {
 		c.argv, session.escaped = []string{"/bin/sh", "-c", shProgram, "sh"}, true
@@ -89,6 +95,16 @@ func (r *Runner) spawnShell(c *spawning) (*kept, error) {
 	k.shell = session
 	go k.hearCodes()
 	go func() {
+		for {
+			select {
+			case line := <-session.lines:
+				_, _ = session.commands.Write([]byte(line))
+			case <-k.done:
+				return
+			}
+		}
+	}()
+	go func() {
 		<-k.done
 		session.close() // a job in the background may hold the other ends
 	}()
@@ -111,10 +127,8 @@ func (k *kept) run(run, command string) *proto.Failure {
 	}
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	for _, known := range s.waiting {
-		if known == run {
-			return nil
-		}
+	if slices.Contains(s.waiting, run) || slices.Contains(s.ended, run) {
+		return nil
 	}
 	switch {
 	case s.over || k.isOver():
@@ -126,18 +140,17 @@ func (k *kept) run(run, command string) *proto.Failure {
 	if s.escaped {
 		line = escapeLine(command) + "\n"
 	}
-	if len(s.waiting) == 0 {
-		k.mark(mark{Run: run, State: "started"})
-	}
 	s.waiting = append(s.waiting, run)
-	go func() { _, _ = s.commands.Write([]byte(line)) }()
+	if len(s.waiting) == 1 {
+		k.markStart()
+	}
+	s.lines <- line
 	return nil
 }
 
 // hearCodes marks the end of each command, once what it has printed is in the log.
 func (k *kept) hearCodes() {
 	s := k.shell
-	begun := time.Now()
 	lines := bufio.NewReader(s.codes)
 	for {
 		line, err := lines.ReadString('\n')
@@ -151,19 +164,25 @@ func (k *kept) hearCodes() {
 		k.catchUp()
 		s.lock.Lock()
 		if len(s.waiting) > 0 {
-			spent := float64(time.Since(begun).Microseconds()) / 1000
+			spent := float64(time.Since(s.begun).Microseconds()) / 1000
 			k.mark(mark{Run: s.waiting[0], State: "ended", ExitCode: &code, Duration: &spent})
+			s.ended = append(s.ended[max(0, len(s.ended)+1-mostOver):], s.waiting[0])
 			s.waiting = s.waiting[1:]
 		}
 		if len(s.waiting) > 0 {
-			k.mark(mark{Run: s.waiting[0], State: "started"})
+			k.markStart()
 		}
 		s.lock.Unlock()
-		begun = time.Now()
 	}
 	s.lock.Lock()
 	s.over = true
 	s.lock.Unlock()
+}
+
+// markStart says that the first of those that wait begins.
+func (k *kept) markStart() {
+	k.shell.begun = time.Now()
+	k.mark(mark{Run: k.shell.waiting[0], State: "started"})
 }
 
 func (k *kept) mark(m mark) {

@@ -40,6 +40,7 @@ func (l *listener) result(run string) ran {
 	for l.read() {
 		for _, m := range l.takeMarks() {
 			if m.Run == run && m.State == "ended" {
+				l.last = m
 				return ran{l.stdout.String(), l.stderr.String(), *m.ExitCode}
 			}
 		}
@@ -113,6 +114,25 @@ func TestShellRunsWhatWaitsInOrderAndOnce(t *testing.T) {
 		if got := l.result(run); got.stdout != run+"\n" {
 			t.Errorf("%s: %+v", run, got)
 		}
+	}
+}
+
+func TestShellDoesNotRunAgainWhatIsOverAndTimesEachCommandAlone(t *testing.T) {
+	k := keep(t)
+	d, l := k.shellOf(`{}`)
+	if out := l.command(k, d.ID, "once", "echo ran"); out.stdout != "ran\n" {
+		t.Fatalf("%+v", out)
+	}
+	if _, status := k.call("POST", "/shells/run?id="+d.ID, `{"run":"once","command":"echo ran"}`); status != 200 {
+		t.Fatal(status)
+	}
+	other, heard := k.shellOf(`{}`)
+	heard.command(k, other.ID, "meanwhile", "sleep 0.5")
+	if out := l.command(k, d.ID, "after", "echo after"); out.stdout != "after\n" {
+		t.Fatalf("%+v", out)
+	}
+	if spent := *l.last.Duration; spent >= 500 {
+		t.Fatalf("%v ms: the wait before it was counted", spent)
 	}
 }
 

@@ -4,6 +4,7 @@ package process
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -259,8 +260,11 @@ func (t *Table) stdin(w http.ResponseWriter, r *http.Request) {
 					at += int64(n)
 				}
 			}
-			if err != nil {
+			if err == io.EOF {
 				break
+			}
+			if err != nil {
+				return proto.Fail(proto.CodeCancelled, "cannot write to the process: the body broke off")
 			}
 		}
 		if values.Get("close") == "1" {

@@ -117,6 +117,27 @@ func (t *Stream) Close() error {
 	return nil
 }
 
+// Reset ends both directions now, and tells the peer why.
+func (t *Stream) Reset(failure *proto.Failure) {
+	t.session.lock.Lock()
+	defer t.session.lock.Unlock()
+	if t.fault != nil || t.ended && t.peerEnded {
+		return
+	}
+	t.session.sendReset(t.id, proto.WireError{Code: failure.Code, Message: failure.Message})
+	t.reset(failure)
+}
+
+// Over waits until both directions have ended, and tells the fault that ended them, if one did.
+func (t *Stream) Over() error {
+	t.session.lock.Lock()
+	defer t.session.lock.Unlock()
+	for t.fault == nil && !(t.ended && t.peerEnded) {
+		t.changed.Wait()
+	}
+	return t.fault
+}
+
 func (t *Stream) endWriting() error {
 	switch {
 	case t.fault != nil:
@@ -168,6 +189,7 @@ func (t *Stream) fail(fault error) {
 func (t *Stream) leaveIfOver() {
 	if t.ended && t.peerEnded {
 		delete(t.session.streams, t.id)
+		t.changed.Broadcast()
 	}
 }
 

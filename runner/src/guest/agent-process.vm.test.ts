@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
-import { connect as dial } from 'node:net'
+import { type AddressInfo, createServer, connect as dial } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
@@ -118,4 +118,31 @@ it('runs a command to its end though its channel was lost', async () => {
   link.close(new AppError('guest_disconnected', 'cannot go on: lost'))
   await expect(asked).rejects.toMatchObject({ code: 'guest_disconnected' })
   await expect.poll(async () => await stat(file).catch(() => undefined), { timeout: 5000 }).toBeDefined()
+})
+
+it("carries a port's connection through many suspensions, unchanged, each direction to its end", {
+  timeout: 30_000,
+}, async () => {
+  const echo = createServer({ allowHalfOpen: true }, (socket) => socket.pipe(socket))
+  await new Promise<void>((listening) => void echo.listen(0, '127.0.0.1', listening))
+  const link = await open()
+  const content = randomBytes(8 * 2 ** 20)
+  const duplex = await link.connect((echo.address() as AddressInfo).port, signal)
+  let over = false
+  const transfer = (async () => {
+    duplex.end(content)
+    const parts: Buffer[] = []
+    for await (const part of duplex) parts.push(part as Buffer)
+    return Buffer.concat(parts)
+  })().finally(() => (over = true))
+  for (let rounds = 0; !over; rounds++) {
+    await link.suspend(signal)
+    await link.resume(connect, await connect(), signal)
+    await new Promise((turn) => setTimeout(turn, rounds))
+  }
+  expect((await transfer).equals(content)).toBe(true)
+  const closed = (echo.address() as AddressInfo).port
+  await new Promise((done) => echo.close(done))
+  await expect(link.connect(closed, signal)).rejects.toMatchObject({ code: 'port_closed' })
+  link.close(new AppError('cancelled', 'cannot go on: over'))
 })

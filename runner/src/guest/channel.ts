@@ -22,6 +22,7 @@ import {
   pingIdleMs,
   pingLimitMs,
 } from '@portico/shared/tunnel'
+import { connectPort } from '../port/connect.ts'
 import { exchange, type GuestRequest, type GuestResponse } from './http.ts'
 import { lost, type Opened, type Opening, open } from './opening.ts'
 
@@ -44,6 +45,8 @@ export class GuestChannel {
   readonly #muxer: Muxer
   #link: Duplex
   #token: string | undefined
+  /** Whether what ends a stream now is the guest's doing: the multiplexer closes its carrier before it ends the streams. */
+  readonly #connected = () => !this.#link.destroyed && this.#muxer.paused === undefined
 
   private constructor(muxer: Muxer, link: Duplex) {
     this.#muxer = muxer
@@ -116,9 +119,14 @@ export class GuestChannel {
   /** One request to the agent. */
   async request(asked: GuestRequest): Promise<GuestResponse> {
     asked.signal.throwIfAborted()
-    // The multiplexer closes its carrier before it ends the streams.
-    const connected = () => !this.#link.destroyed && this.#muxer.paused === undefined
-    return await exchange(this.#muxer.open(), asked, { token: this.#token, connected })
+    return await exchange(this.#muxer.open(), asked, { token: this.#token, connected: this.#connected })
+  }
+
+  /** A connection to a server in the guest. */
+  async connect(port: number, signal: AbortSignal): Promise<Duplex> {
+    signal.throwIfAborted()
+    const target = { port, signal, token: this.#token, connected: this.#connected }
+    return await connectPort(this.#muxer.open(), target)
   }
 
   /** How many requests are under way. */

@@ -80,7 +80,11 @@ function send(duplex: StreamDuplex, asked: GuestRequest, token: string | undefin
   client.maxHeadersCount = maxHeaders + 1
   Object.assign(client, { strictContentLength: true })
   if (asked.body === undefined || asked.body instanceof Uint8Array) client.end(asked.body)
-  else void sendBody(client, asked.body)
+  else {
+    // The head does not wait for the body: who attaches to a process reads before he writes.
+    client.flushHeaders()
+    void sendBody(client, asked.body)
+  }
   return client
 }
 

@@ -57,10 +57,14 @@ export class GuestLink {
   }
 
   async request(asked: GuestRequest): Promise<GuestResponse> {
-    if (this.#current) return await this.#current.request(asked)
-    const signal = AbortSignal.any([asked.signal, this.#ended.signal])
-    const channel = await abortable(this.#next.promise, deadline(reopenLimitMs, "reach the sandbox's agent", signal))
+    const channel = this.#current ?? (await this.#reopened(asked.signal))
     return await channel.request(asked)
+  }
+
+  /** A connection to a server in the guest. */
+  async connect(port: number, signal: AbortSignal): Promise<Duplex> {
+    const channel = this.#current ?? (await this.#reopened(signal))
+    return await channel.connect(port, signal)
   }
 
   /** Whether `resume` can let it go on. */
@@ -134,6 +138,11 @@ export class GuestLink {
     for (const channel of [this.#current, this.#held]) channel?.close(error)
     this.#current = undefined
     this.#held = undefined
+  }
+
+  async #reopened(asked: AbortSignal): Promise<GuestChannel> {
+    const signal = AbortSignal.any([asked, this.#ended.signal])
+    return await abortable(this.#next.promise, deadline(reopenLimitMs, "reach the sandbox's agent", signal))
   }
 
   #use(channel: GuestChannel): void {

@@ -16,12 +16,15 @@
  * as it is, on disk, when the runner is stopped.
  */
 
+import type { Duplex } from 'node:stream'
 import type { SandboxSpec } from '@portico/shared/control'
 import { abortable } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
 import { after, isFinal, type SandboxRequest, type SandboxState, request as verdictOn } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
 import type { GuestRequest, GuestResponse } from '../guest/http.ts'
+import type { GuestLink } from '../guest/link.ts'
+import { type Borrowed, PortPool } from '../port/pool.ts'
 import type { Origin, SandboxContext } from './birth.ts'
 import type { Copy } from './copy.ts'
 import { Holding } from './holding.ts'
@@ -56,6 +59,12 @@ export interface SandboxOptions {
   readonly onChange: (change: StateChange) => void
 }
 
+export interface BorrowOptions {
+  readonly signal: AbortSignal
+  /** Not one that has carried a request before. */
+  readonly fresh: boolean
+}
+
 type Happened = Outcome | { readonly kind: 'broken'; readonly held: Held; readonly reason: string }
 type Happening<Kind extends Happened['kind']> = Extract<Happened, { kind: Kind }>
 
@@ -78,6 +87,7 @@ export class SandboxDriver {
   readonly #creation = Promise.withResolvers<Created>()
   readonly #record: RecordFile
   readonly #holding: Holding
+  readonly #ports: PortPool
   #state: SandboxState
   #reason: string | undefined
   #work: Work | undefined
@@ -96,6 +106,7 @@ export class SandboxDriver {
     this.generation = generation
     const facts = { sandbox: id, generation, spec, resolvedImage }
     this.#record = new RecordFile(context.paths.sandbox(id), facts, record)
+    this.#ports = new PortPool(context.clock)
     this.#holding = new Holding(context.clock, record?.usage ?? noUsage)
     this.#state = origin || !record || record.state === 'running' ? 'creating' : record.state
     if (record?.state === 'error') this.#reason = record.reason
@@ -125,11 +136,7 @@ export class SandboxDriver {
 
   /** Sends one request to the guest; counts as activity until its answer was read. Wakes the sandbox where its owner wants that. */
   async request(asked: GuestRequest): Promise<GuestResponse> {
-    await this.#awake('use', asked.signal)
-    // While it is being freed it is still running by name.
-    const link = this.#holding.held?.ready.link
-    if (!link) throw new AppError('sandbox_not_running', 'cannot use the sandbox: it is not running')
-    const endActivity = this.#holding.idle?.begin() ?? (() => undefined)
+    const { link, endActivity } = await this.#use(asked.signal)
     const end = () => {
       asked.signal.removeEventListener('abort', end)
       endActivity()
@@ -142,6 +149,23 @@ export class SandboxDriver {
       end()
       throw error
     }
+  }
+
+  /** A connection to a server in the guest; counts as activity until it is closed. Wakes the sandbox as a request does. */
+  async connect(port: number, signal: AbortSignal): Promise<Duplex> {
+    const { link, endActivity } = await this.#use(signal)
+    try {
+      return (await link.connect(port, signal)).once('close', endActivity)
+    } catch (error) {
+      endActivity()
+      throw error
+    }
+  }
+
+  /** The same for one HTTP request, `fresh` or kept from another; counts as activity until it is given back or closed. */
+  async borrow(port: number, { signal, fresh }: BorrowOptions): Promise<Borrowed> {
+    const { link, endActivity } = await this.#use(signal)
+    return await this.#ports.borrow(port, fresh, { connect: () => link.connect(port, signal), onOver: endActivity })
   }
 
   /** Changes after how many idle seconds it is destroyed or hibernated; 0 is never. */
@@ -191,6 +215,15 @@ export class SandboxDriver {
     if (this.#isOver) void this.#onAsked(asked)
     else this.#inbox.request(asked)
     return answer.promise
+  }
+
+  /** The way to its guest, and what ends the activity that this begins. */
+  async #use(signal: AbortSignal): Promise<{ link: GuestLink; endActivity: () => void }> {
+    await this.#awake('use', signal)
+    // While it is being freed it is still running by name.
+    const link = this.#holding.held?.ready.link
+    if (!link) throw new AppError('sandbox_not_running', 'cannot use the sandbox: it is not running')
+    return { link, endActivity: this.#holding.idle?.begin() ?? (() => undefined) }
   }
 
   /** Resolves when a request of this kind may go ahead; wakes a sandbox whose owner wants that. */
@@ -268,7 +301,7 @@ export class SandboxDriver {
   }
 
   #onReady({ held, createMs }: Happening<'ready'>): void {
-    this.#use(held)
+    this.#take(held)
     this.#move(after(this.#state, 'ready'))
     if (this.#state === 'running') this.#creation.resolve({ resolvedImage: this.#options.resolvedImage, createMs })
   }
@@ -289,12 +322,12 @@ export class SandboxDriver {
 
   #onAwake({ held, resumeMs, asked }: Happening<'awake'>): void {
     this.#resumeMs = resumeMs
-    this.#use(held)
+    this.#take(held)
     this.#move(after(this.#state, 'ready'), { byItself: asked.byItself })
     asked.answer.resolve(resumeMs)
   }
 
-  #use(held: Held): void {
+  #take(held: Held): void {
     void held.ready.broken.then((reason) => this.#inbox.event({ kind: 'broken', held, reason }))
     this.#holding.take(held, { seconds: this.#record.spec.idle_timeout, onIdle: () => this.#onIdle() })
   }

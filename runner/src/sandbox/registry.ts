@@ -5,15 +5,17 @@
  */
 
 import { availableParallelism } from 'node:os'
+import type { Duplex } from 'node:stream'
 import type { SandboxSpec } from '@portico/shared/control'
 import { AppError, type WireError } from '@portico/shared/errors'
 import { isFinal, type SandboxState } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
 import { resolveImage } from '../assets.ts'
 import type { GuestRequest, GuestResponse } from '../guest/http.ts'
+import type { Borrowed } from '../port/pool.ts'
 import type { Origin, SandboxContext } from './birth.ts'
 import { BootGate } from './boot-gate.ts'
-import { SandboxDriver } from './driver.ts'
+import { type BorrowOptions, SandboxDriver } from './driver.ts'
 import { mustBeName } from './name.ts'
 import type { SandboxRecord } from './record.ts'
 import type { Created, StateChange } from './requests.ts'
@@ -123,6 +125,14 @@ export class Registry {
 
   async request(id: string, generation: number, asked: GuestRequest): Promise<GuestResponse> {
     return await this.#findAwake(id, generation).request(asked)
+  }
+
+  async connect(id: string, generation: number, port: number, signal: AbortSignal): Promise<Duplex> {
+    return await this.#findAwake(id, generation).connect(port, signal)
+  }
+
+  async borrow(id: string, generation: number, port: number, options: BorrowOptions): Promise<Borrowed> {
+    return await this.#findAwake(id, generation).borrow(port, options)
   }
 
   async update(id: string, generation: number, idleSeconds: number): Promise<void> {

@@ -10,10 +10,13 @@ import type { z } from 'zod'
 import type { Engine, Forked } from '../engine.ts'
 import { maxRequestMs } from '../guest/limits.ts'
 import { type Logger, logged } from '../log.ts'
+import type { RequestCall } from '../port/http.ts'
+import type { SocketCall } from '../port/socket.ts'
+import { portCall } from './port-calls.ts'
 
 type Calls = Omit<Engine, 'close' | 'drain' | 'onChange' | 'onWarm' | 'status'>
 type GuestCall = Extract<EdgeCall, { op: 'guest.request' }>
-type PlainCall = Exclude<EdgeCall, GuestCall>
+type PlainCall = Exclude<EdgeCall, GuestCall | RequestCall | SocketCall>
 type Accepted<Op extends keyof typeof answers> = Omit<Extract<z.infer<(typeof answers)[Op]>, { ok: true }>, 'ok'>
 
 /** What the tunnel does with a stream that the edge opened. */
@@ -25,6 +28,7 @@ async function handle(engine: Calls, log: Logger, stream: TunnelStream, head: Ui
   try {
     const call = parseHead(head, edgeCall)
     if (call.op === 'guest.request') return await guestRequest(engine, log, stream, call)
+    if (call.op === 'port.request' || call.op === 'port.socket') return await portCall(engine, log, stream, call)
     answer(stream, await run(engine, call))
     stream.end()
   } catch (thrown) {

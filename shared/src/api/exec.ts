@@ -8,8 +8,12 @@ export const execRequest = z.object({
   timeout: z.number().positive().max(86_400).default(30),
   env: z.record(z.string(), z.string()).optional(),
   cwd: z.string().optional(),
+  /** A name or number of the sandbox's `/etc/passwd`, `:group` if wanted. */
+  user: z.string().min(1).optional(),
   /** UTF-8 text. */
   stdin: z.string().optional(),
+  /** The answer is the process, at once: it runs on by itself, without a timeout unless one is given. */
+  detach: z.boolean().optional(),
 })
 export type ExecRequest = z.infer<typeof execRequest>
 

@@ -96,6 +96,8 @@ export const runRecord = z.object({
   forked_from: z.string().optional(),
   /** The snapshot that it was restored from. */
   restored_from: z.string().optional(),
+  /** Where its ports are served: `{port}` stands for the port's number. Absent where the platform serves none. */
+  url_template: z.string().optional(),
 })
 export type RunRecord = z.infer<typeof runRecord>
 

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { usage } from '../usage.ts'
+import { headerList } from './from-edge.ts'
 
 const failed = z.object({ ok: z.literal(false), error: z.object({ code: z.string(), message: z.string() }) })
 
@@ -33,6 +34,10 @@ export const answers = {
   'sandbox.resume': answer({ resume_ms: z.number() }),
   'snapshot.delete': answer({}),
   'guest.request': answer({ status: z.int().min(200).max(599), headers: z.record(z.string(), z.string()) }),
+  /** The server's own answer; `ok: false` is ours. */
+  'port.request': answer({ status: z.int().min(200).max(999), headers: headerList }),
+  /** With 101 `protocol` is what the server chose, or null. */
+  'port.socket': answer({ status: z.int().min(101).max(999), headers: headerList, protocol: z.string().nullable() }),
 } as const
 
 /** What the edge answers to a runner's call. */

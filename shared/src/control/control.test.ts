@@ -19,8 +19,22 @@ const calls = [
   { op: 'sandbox.hibernate', ...target },
   { op: 'sandbox.resume', ...target },
   { op: 'guest.request', ...target, method: 'GET', path: '/health', headers: { a: 'b' }, request_id: 'req1' },
+  {
+    op: 'port.request',
+    ...target,
+    port: 8080,
+    method: 'PROPFIND',
+    path: '/a?b',
+    headers: [
+      ['x', '1'],
+      ['x', '2'],
+    ],
+    body: true,
+    request_id: 'req1',
+  },
+  { op: 'port.socket', ...target, port: 65_535, path: '/', headers: [], protocols: ['a', 'b'] },
 ]
-const guestRequest = calls.at(-1)
+const guestRequest = calls.find(({ op }) => op === 'guest.request')
 const deletion = { op: 'snapshot.delete', snapshot: 'snapx' }
 
 describe('a call of the edge', () => {
@@ -62,6 +76,11 @@ describe('a call of the edge', () => {
 
   test.each(['health', '', 'http://other/'])('the path %j is refused', (path) => {
     expect(edgeCall.safeParse({ ...guestRequest, path }).success).toBe(false)
+  })
+
+  test.each([0, 65_536, 1.5, '80'])('the port %j is refused', (port) => {
+    for (const call of calls.filter(({ op }) => op.startsWith('port.')))
+      expect(edgeCall.safeParse({ ...call, port }).success).toBe(false)
   })
 
   test('an unknown op is refused', () => {

@@ -22,6 +22,10 @@ export const sandboxSpec = z.object({
 export type SandboxSpec = z.infer<typeof sandboxSpec>
 
 const headers = z.record(z.string(), z.string())
+const port = z.int().min(1).max(65535)
+/** Headers in their order, names in lower case, a name as often as it stood. End to end ones only. */
+export const headerList = z.array(z.tuple([z.string(), z.string()])).max(256)
+export type HeaderList = z.infer<typeof headerList>
 
 export const edgeCall = z.discriminatedUnion('op', [
   z.object({ op: z.literal('sandbox.create'), ...target, spec: sandboxSpec }),
@@ -49,6 +53,30 @@ export const edgeCall = z.discriminatedUnion('op', [
     path: z.string().startsWith('/'),
     headers,
     /** The caller's request id, for both sides' logs. */
+    request_id: z.string().optional(),
+  }),
+  /** One HTTP request to a server in the sandbox. The request's body follows as DATA, the answer's after the answer's head. Counts as activity until both are over. */
+  z.object({
+    op: z.literal('port.request'),
+    ...target,
+    port,
+    method: z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$/),
+    /** Path and query on the server, as the caller wrote them. */
+    path: z.string().startsWith('/'),
+    headers: headerList,
+    /** Whether a body follows; without one the request has none. */
+    body: z.boolean(),
+    request_id: z.string().optional(),
+  }),
+  /** A WebSocket to a server in the sandbox. After an answer with status 101 both directions carry port messages; any other answer is the server's own, with its body. */
+  z.object({
+    op: z.literal('port.socket'),
+    ...target,
+    port,
+    path: z.string().startsWith('/'),
+    headers: headerList,
+    /** What the caller offers, in its order. */
+    protocols: z.array(z.string()).max(32),
     request_id: z.string().optional(),
   }),
 ])

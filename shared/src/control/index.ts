@@ -3,4 +3,5 @@
 export * from './answers.ts'
 export * from './from-edge.ts'
 export * from './from-runner.ts'
+export * from './port-messages.ts'
 export * from './status-list.ts'

@@ -35,10 +35,21 @@ export interface GuestExecRequest {
   readonly shell?: string
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
+  readonly user?: string
   /** Base64. */
   readonly stdin?: string
   readonly timeout_ms?: number
   readonly max_output_bytes?: number
+}
+
+/** `POST /processes`: without `timeout_ms` it runs for as long as the machine does. */
+export interface GuestSpawnRequest extends Omit<GuestExecRequest, 'max_output_bytes'> {
+  readonly stdin_open?: boolean
+  readonly tty?: { readonly cols: number; readonly rows: number }
+  readonly buffer_bytes?: number
+  /** The answer is its output; unless `detach` it ends when whoever follows goes away, and is forgotten in any case. */
+  readonly follow?: boolean
+  readonly detach?: boolean
 }
 
 export const guestExecResponse = z.object({

@@ -1,5 +1,5 @@
 /**
- * An agent in this process: the guest's side of the channel and its HTTP routes, with files in memory and commands that are scripted. It answers as
+ * An agent in this process: the guest's side of the channel and its HTTP routes, with files in memory, commands that are scripted, and this host's ports. It answers as
  * `docs/protocol.md` says unless its behaviour tells it to be slow, wrong or hostile.
  */
 
@@ -24,6 +24,7 @@ import {
 } from '@portico/shared/tunnel'
 import type { z } from 'zod'
 import { StreamDuplex } from '../../guest/stream-duplex.ts'
+import { forwardTcp, listeningPorts, refuseUpgrade } from './ports.ts'
 import type { GuestContents } from './state.ts'
 
 export type ExecResult = z.infer<typeof guestExecResponse>
@@ -70,6 +71,7 @@ export class FakeGuest {
     this.#onPowerOff = onPowerOff
     this.#server = createServer((request, response) => void this.#answer(request, response))
     this.#server.keepAliveTimeout = 0
+    this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
   }
 
   /** The port was opened by the host. */
@@ -192,12 +194,23 @@ export class FakeGuest {
         return await this.#write(path, request, response)
       case 'GET /files':
         return this.#read(path, response)
+      case 'GET /ports':
+        return json(response, 200, { ports: await listeningPorts() })
       case 'POST /poweroff':
         json(response, 200, {})
         return this.#onPowerOff()
       default:
         return json(response, 404, { error: { code: 'not_found', message: 'there is no such route' } })
     }
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const url = new URL(request.url ?? '/', 'http://guest')
+    const known = this.#token === undefined || request.headers[tokenHeader] === this.#token
+    if (!known) refuseUpgrade(socket, 401, { code: 'unauthorized', message: 'the request is for another machine' })
+    else if (url.pathname === '/tcp' && request.headers.upgrade === 'portico-tcp')
+      forwardTcp(Number(url.searchParams.get('port')), socket, head)
+    else refuseUpgrade(socket, 404, { code: 'not_found', message: 'there is no such route' })
   }
 
   #takeIdentity(value: unknown, response: ServerResponse): void {

@@ -148,6 +148,15 @@ export class QemuMachine implements Vm {
     }, writeAgainMs).unref()
   }
 
+  /** What QEMU tells of it: whether it runs, where its processors stand, what was translated. For whoever finds out why a guest is silent. */
+  async account(): Promise<string> {
+    const { qmp } = this.#reach()
+    const monitor = (line: string) => qmp.execute('human-monitor-command', { 'command-line': line }).catch(String)
+    const parts = [JSON.stringify(await qmp.execute('query-status').catch(String))]
+    for (const line of ['info registers', 'info lapic', 'info jit']) parts.push(String(await monitor(line)))
+    return parts.join('\n')
+  }
+
   /** What QEMU printed on standard error: for the log only. */
   get errorText(): string {
     return this.#options.process.errorText
