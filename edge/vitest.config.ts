@@ -14,6 +14,8 @@ export default defineConfig({
           PORTICO_SECRET: 'a secret of the tests alone, longer than thirty-two bytes',
           ADMIN_KEY: 'the-admin-key-of-the-tests-alone',
           REGIONS_SERVED: 'local,eu',
+          APP_URL: 'http://app.localhost:8787',
+          SANDBOX_URL: 'http://sandbox.localhost:8787',
         },
       },
     }),

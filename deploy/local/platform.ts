@@ -237,6 +237,9 @@ class LocalPlatform implements Platform {
       directory: join(this.stateDir, 'edge'),
       port,
       variables: {
+        // Without a port: URLs have the one that their caller came to, which may be any free one.
+        APP_URL: 'http://app.localhost',
+        SANDBOX_URL: 'http://sandbox.localhost',
         ...variables,
         PORTICO_SECRET: this.#secret,
         ADMIN_KEY: this.#adminKey,

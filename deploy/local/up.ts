@@ -87,6 +87,7 @@ function welcome({ url, apiKey }: Connection, logFile: string): string {
 Portico is up.
 
   URL   ${url}
+  page  ${url}/console/
   key   ${apiKey}
   log   ${logFile}
 

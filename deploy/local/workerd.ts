@@ -33,6 +33,8 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
   const storage = join(options.directory, 'objects')
   await mkdir(storage, { recursive: true })
   await chmod(options.directory, 0o700)
+  // Without a page that set-up built, there is none to serve; the rest goes on.
+  await mkdir(paths.page, { recursive: true })
   await bundle(options.worker ?? paths.worker, join(options.directory, 'worker.js'))
   const config = join(options.directory, 'workerd.capnp')
   await writeFile(config, await workerdConfig(storage, Object.keys(options.variables), options.networks ?? ['public']))
@@ -80,6 +82,7 @@ function listening(child: Child): Promise<number> {
 interface Wrangler {
   readonly compatibility_date: string
   readonly compatibility_flags?: readonly string[]
+  readonly assets: { readonly binding: string }
   readonly durable_objects: { readonly bindings: readonly { name: string; class_name: string }[] }
 }
 
@@ -93,6 +96,7 @@ async function workerdConfig(
   const objects = wrangler.durable_objects.bindings
   const bindings = [
     ...objects.map(({ name, class_name }) => `(name = ${text(name)}, durableObjectNamespace = ${text(class_name)})`),
+    `(name = ${text(wrangler.assets.binding)}, service = "page")`,
     ...variables.map((name) => `(name = ${text(name)}, fromEnvironment = ${text(name)})`),
   ]
   const namespaces = objects.map(
@@ -105,6 +109,7 @@ const config :Workerd.Config = (
   services = [
     (name = "edge", worker = .edge),
     (name = "objects", disk = (path = ${text(storage)}, writable = true)),
+    (name = "page", disk = (path = ${text(paths.page)})),
     (name = "internet", network = (allow = [${networks.map(text).join(', ')}], tlsOptions = (trustBrowserCas = true))),
   ],
   sockets = [(name = "http", http = (), service = "edge")],

@@ -10,6 +10,7 @@ import { type Context, Hono } from 'hono'
 import { RequestLeases } from './account/request-lease.ts'
 import { AuditMail } from './audit/mail.ts'
 import { Gate } from './auth/gate.ts'
+import { isLinkToken, type LinkScope } from './auth/link-tokens.ts'
 import { assertScope } from './auth/scopes.ts'
 import { ShortCache } from './auth/short-cache.ts'
 import { drop } from './body.ts'
@@ -20,6 +21,8 @@ import { RouteCache } from './guest/route-cache.ts'
 import { logFailure, logOperation } from './log.ts'
 import { errorResponse, withRequestId } from './middleware/answer.ts'
 import { readJson } from './middleware/json-body.ts'
+import { PortRoutes } from './port/routes.ts'
+import type { Scope } from './ports.ts'
 import { imagesKnownMs } from './routes/images.ts'
 import type { Row } from './routes/row.ts'
 import { table } from './routes/table.ts'
@@ -35,17 +38,25 @@ interface Visit {
 
 type Handler = (visit: Visit) => Promise<Response>
 
-/** Builds the app; what it remembers between requests is measured by `clock`. */
-export function buildApp(rows: readonly Row[] = table, clock: Clock = systemClock): Hono<Bound> {
-  const gate = new Gate(clock)
-  const services: Services = {
+/** What an isolate keeps between requests, measured by `clock`. */
+export function servicesOf(clock: Clock): Services {
+  return {
     clock,
-    gate,
+    gate: new Gate(clock),
     requests: new RequestLeases(clock),
     routes: new RouteCache(clock),
+    ports: new PortRoutes(clock),
     mail: new AuditMail(clock),
     images: new ShortCache(clock, imagesKnownMs),
   }
+}
+
+/** Builds the app; what it remembers between requests is measured by `clock`. */
+export function buildApp(
+  rows: readonly Row[] = table,
+  clock: Clock = systemClock,
+  services: Services = servicesOf(clock),
+): Hono<Bound> {
   const app = new Hono<Bound>()
   for (const row of rows) {
     const handler = answered((visit) => handle(row, visit, services), clock, row)
@@ -91,7 +102,7 @@ async function handle(row: Row, visit: Visit, services: Services): Promise<Respo
   const request = context.req.raw
   const { env } = context
   const objects = objectsOf(env)
-  const principal = await enter(row, visit, objects, services)
+  const { principal, scope, link } = await enter(row, visit, objects, services)
   const body = row.body.kind === 'json' ? await readJson(request, row.body) : undefined
   const parameter = (name: string) => context.req.param(name) ?? ''
   return row.handle({
@@ -104,6 +115,8 @@ async function handle(row: Row, visit: Visit, services: Services): Promise<Respo
       return new URL(request.url)
     },
     principal,
+    scope,
+    ...(link === undefined ? {} : { link }),
     parameter,
     subject,
     body,
@@ -112,31 +125,38 @@ async function handle(row: Row, visit: Visit, services: Services): Promise<Respo
 
 /** The one way in: who it is, how many requests its account may send, and what the key's scope allows. */
 async function enter(
-  { access, needs }: Row,
+  { access, needs, token }: Row,
   { context, subject }: Visit,
   objects: Call['objects'],
   { gate, requests }: Services,
-): Promise<Principals[Access]> {
+): Promise<{ principal: Principals[Access]; scope: Scope | null; link?: LinkScope }> {
   const { env } = context
   const request = context.req.raw
   switch (access) {
     case 'public':
-      return null
+      return { principal: null, scope: null }
     case 'key': {
-      const { caller, requestsPerSecond, scope } = await gate.key(request, env, objects)
+      const given = token === undefined || request.headers.has('authorization') ? null : context.req.query('token')
+      if (token === 'link' && given != null && isLinkToken(given)) {
+        const link = await gate.link(given, env)
+        const caller = { account: link.account, region: link.region }
+        Object.assign(subject, caller)
+        return { principal: caller, scope: null, link }
+      }
+      const { caller, requestsPerSecond, scope } = await gate.key(request, env, objects, given ?? undefined)
       Object.assign(subject, caller)
       await requests.take(objects, caller.account, requestsPerSecond)
       assertScope(scope, needs ?? 'manage')
-      return caller
+      return { principal: caller, scope }
     }
     case 'runner': {
       const caller = await gate.runner(request, env, objects)
       Object.assign(subject, caller)
-      return caller
+      return { principal: caller, scope: null }
     }
     case 'admin':
       gate.admin(request, env)
-      return null
+      return { principal: null, scope: null }
   }
 }
 
@@ -163,7 +183,9 @@ interface Allowed {
 }
 
 function methodsByPath(rows: readonly Row[]): Allowed[] {
-  const byPath = Map.groupBy(rows, ({ path }) => path)
+  // A row that takes every method refuses none.
+  const choosy = rows.filter(({ methods }) => !methods.includes('ALL'))
+  const byPath = Map.groupBy(choosy, ({ path }) => path)
   return [...byPath].map(([path, same]) => ({
     pattern: new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`),
     methods: same

@@ -4,10 +4,12 @@ import type { Clock } from '@portico/shared/clock'
 import type { RequestLeases } from './account/request-lease.ts'
 import type { AuditMail } from './audit/mail.ts'
 import type { Gate, RunnerCaller } from './auth/gate.ts'
+import type { LinkScope } from './auth/link-tokens.ts'
 import type { ShortCache } from './auth/short-cache.ts'
 import type { Env } from './env.ts'
 import type { RouteCache } from './guest/route-cache.ts'
-import type { Caller, Objects } from './ports.ts'
+import type { PortRoutes } from './port/routes.ts'
+import type { Caller, Objects, Scope } from './ports.ts'
 
 /** What an isolate keeps between requests. */
 export interface Services {
@@ -15,6 +17,7 @@ export interface Services {
   readonly gate: Gate
   readonly requests: RequestLeases
   readonly routes: RouteCache
+  readonly ports: PortRoutes
   readonly mail: AuditMail
   /** What each region can boot. */
   readonly images: ShortCache<readonly string[]>
@@ -46,6 +49,10 @@ export interface Call<Who extends Access = Access, Body = unknown> {
   readonly requestId: string
   readonly url: URL
   readonly principal: Principals[Who]
+  /** The link that the caller came by, in place of a key. */
+  readonly link?: LinkScope
+  /** What the caller's key may do; null where it came in without one. */
+  readonly scope: Scope | null
   /** A part of the path, by its name in the row. */
   parameter(name: string): string
   /** Filled in as it becomes known. */

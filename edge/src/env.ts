@@ -9,12 +9,22 @@ export interface Env {
   readonly RUNNERS: DurableObjectNamespace
   readonly REGIONS: DurableObjectNamespace
   readonly DIRECTORY: DurableObjectNamespace
+  readonly CONSOLES: DurableObjectNamespace
+  /** The files of the web page. */
+  readonly ASSETS: Fetcher
   /** Signs keys and runner tokens. */
   readonly PORTICO_SECRET: string
   /** The former secret, while it is being replaced: what it signed is still let in. */
   readonly PORTICO_SECRET_PREVIOUS?: string
   /** Opens `/admin`; 32 characters or more. Without it nobody may enter. */
   readonly ADMIN_KEY: string
+  /**
+   * Where ports of sandboxes are served, such as `https://app.portico.example` for `https://8080-ID.app.portico.example`. Without a port in it, URLs
+   * have the one that their caller came to. Without the variable there are no public URLs.
+   */
+  readonly APP_URL?: string
+  /** The same for the older form, `https://ID.sandbox.portico.example/sb/p/8080/`. */
+  readonly SANDBOX_URL?: string
   /** Regions served here, separated by commas. */
   readonly REGIONS_SERVED: string
   /** Where each region's objects are best made, as `us=enam,eu=weur`; a region without one has them where it is first called from. */

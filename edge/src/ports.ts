@@ -7,9 +7,13 @@ import type {
   AccountLimits,
   AccountUsage,
   AdminKey,
+  ConsoleRecord,
   DeliveryList,
   History,
   KeyScope,
+  PortAccess,
+  PortHost,
+  PortRequest,
   RunList,
   RunnerDrainMode,
   RunnerRecord,
@@ -34,6 +38,18 @@ export interface Caller {
 export interface Route extends Caller {
   readonly runner: string
   readonly generation: number
+}
+
+/** Who may reach a port by its public URL, and as what; `version` rises with each change, which ends all links. */
+export interface PortSetting {
+  readonly access: PortAccess
+  readonly host: PortHost
+  readonly version: number
+}
+
+/** Where the requests to a sandbox's ports go. Ports that were never set are not in `settings`: open to whoever knows the URL. */
+export interface PortRoute extends Route {
+  readonly settings: Readonly<Record<number, PortSetting>>
 }
 
 /** What a caller calls a sandbox. */
@@ -77,6 +93,8 @@ export interface ChildInput extends Caller {
   /** Without the environment: the runner has that from the parent. */
   readonly spec: Omit<SandboxSpec, 'env'>
   readonly labels?: Readonly<Record<string, string>>
+  /** Its parent's: what was private there is private here. */
+  readonly ports: Readonly<Record<number, PortSetting>>
 }
 
 export interface RestoreInput extends CreateInput {
@@ -100,6 +118,14 @@ export interface SandboxPort {
   destroy(caller: Caller): Promise<Outcome<Ended>>
   /** What it used so far. */
   usage(caller: Caller): Promise<Outcome<Ended>>
+  /** For whoever knows its id: where its ports are. One that is over is answered as one that never was. */
+  portRoute(): Promise<Outcome<PortRoute>>
+  portSettings(caller: Caller): Promise<Outcome<Readonly<Record<number, PortSetting>>>>
+  setPort(caller: Caller, port: number, change: PortRequest): Promise<Outcome<PortSetting>>
+  /** Its consoles' ids, oldest first. */
+  consoles(caller: Caller): Promise<Outcome<readonly string[]>>
+  addConsole(caller: Caller, id: string): Promise<Outcome<void>>
+  removeConsole(caller: Caller, id: string): Promise<Outcome<void>>
   hibernate(caller: Caller): Promise<Outcome<RunRecord>>
   resume(caller: Caller): Promise<Outcome<RunRecord>>
   /** Makes a child for each of the ids, which are new. */
@@ -446,8 +472,31 @@ export interface RunnerPort {
   remove(lost: boolean): Promise<number>
 }
 
+/** A console, terminal or shell that is to be opened; `start` is what the agent is asked. */
+export interface NewConsole extends Caller {
+  readonly id: string
+  readonly kind: 'console' | 'terminal' | 'shell'
+  readonly run: string
+  readonly name: string | null
+  readonly cols: number
+  readonly rows: number
+  /** How long it lives without a socket; null is until it is deleted. */
+  readonly lingerMs: number | null
+  readonly start: object
+}
+
+/** One console. Sockets join it through `fetch`. One of another sandbox or account is answered as if it did not exist. */
+export interface ConsolePort {
+  /** Starts its process. */
+  open(input: NewConsole): Promise<Outcome<ConsoleRecord>>
+  describe(caller: Caller, run: string): Promise<Outcome<ConsoleRecord>>
+  /** Ends its process and forgets it. */
+  end(caller: Caller, run: string): Promise<Outcome<void>>
+}
+
 /** Finds the other objects. */
 export interface Objects {
+  console(id: string): ConsolePort
   /** `region` where the sandbox is about to be made, for its place on the map. */
   sandbox(id: string, region?: string): SandboxPort
   account(id: string): AccountPort

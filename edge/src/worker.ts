@@ -1,11 +1,12 @@
-/** The Worker's entry: the app, and the classes of the objects. Nothing else. */
+/** The Worker's entry: the front door, and the classes of the objects. Nothing else. */
 
-import { buildApp } from './app.ts'
+import { buildFrontDoor } from './front-door.ts'
 
 export { AccountObject } from './durable/account.ts'
+export { ConsoleObject } from './durable/console.ts'
 export { DirectoryObject } from './durable/directory.ts'
 export { RegionObject } from './durable/region.ts'
 export { RunnerObject } from './durable/runner.ts'
 export { SandboxObject } from './durable/sandbox.ts'
 
-export default buildApp()
+export default buildFrontDoor()

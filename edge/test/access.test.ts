@@ -9,6 +9,7 @@ import { formatToken, makeSigner, newKeySerial } from '../src/auth/tokens.ts'
 import { none, type Row, row } from '../src/routes/row.ts'
 import { table } from '../src/routes/table.ts'
 import { type Ask, adminKey, answer, ask, newTenant, read, refusal, type Tenant } from './client.ts'
+import { someProcess } from './guest-scene.ts'
 import { enrol, ScriptedRunner } from './scripted-runner.ts'
 
 const secret = 'a secret of the tests alone, longer than thirty-two bytes'
@@ -24,15 +25,25 @@ const named = (chosen: Way[]) => chosen.map((way) => [way.method, way.row.path, 
 const guarded = ways.filter(({ row: { access } }) => access !== 'public')
 const withSandbox = ways.filter(({ row: { path } }) => path.startsWith('/v1/runs/:id'))
 
+/** Something for each row that takes JSON. */
+const usualBody = { command: 'true', timeout: 1, region: 'local', name: 'x', signal: 'TERM', cols: 80, rows: 24 }
+
 /** A request that its row would take, but for who sends it. */
 function request({ row: { path, body }, method }: Way, id: string, more: Ask): [string, Ask] {
   const real = path
     .replace(':id', id)
     .replace(':key', 'aaaaaaaaaa')
     .replace(':snapshot', `snap${'a'.repeat(26)}`)
-  const content = body.kind === 'json' ? { json: { command: 'true', timeout: 1, region: 'local', name: 'x' } } : {}
+    .replace(':process', someProcess.id)
+    .replace(':port/*', '8080/')
+    .replace(':port', '8080')
+  const json = path.endsWith('/ports/:port') ? { access: 'key' } : usualBody
+  const content = body.kind === 'json' ? { json } : {}
   const bytes = body.kind === 'stream' ? { body: 'content' } : {}
-  return [`${real}?path=/etc/hostname`, { method, ...content, ...bytes, ...more }]
+  return [
+    `${real}?path=/etc/hostname`,
+    { method: method === 'ALL' ? 'PROPFIND' : method, ...content, ...bytes, ...more },
+  ]
 }
 
 const someSandbox = `run${'a'.repeat(26)}`
@@ -53,9 +64,13 @@ describe('the table', () => {
     expect(table.every(({ access }) => ['public', 'key', 'admin', 'runner'].includes(access))).toBe(true)
   })
 
-  test('has nothing public but the health check', () => {
+  test('has nothing public but the health check and the web page, which is the same for everybody', () => {
     expect(ways.filter(({ row: { access } }) => access === 'public').map(({ row: { path } }) => path)).toEqual([
       '/healthz',
+      '/',
+      '/console',
+      '/console/',
+      '/console/assets/:file',
     ])
   })
 })

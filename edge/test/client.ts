@@ -13,12 +13,16 @@ export interface Ask {
   readonly body?: BodyInit
   readonly headers?: Record<string, string>
   readonly signal?: AbortSignal
+  readonly redirect?: 'manual'
 }
 
 const worker = (exports as unknown as { default: Fetcher }).default
 
 /** One request. */
-export function ask(path: string, { method, key, json, body, headers = {}, signal }: Ask = {}): Promise<Response> {
+export function ask(
+  path: string,
+  { method, key, json, body, headers = {}, signal, redirect }: Ask = {},
+): Promise<Response> {
   const sent = new Headers(headers)
   if (key !== undefined) sent.set('authorization', `Bearer ${key}`)
   if (json !== undefined) sent.set('content-type', 'application/json')
@@ -28,6 +32,7 @@ export function ask(path: string, { method, key, json, body, headers = {}, signa
     headers: sent,
     ...(content === undefined ? {} : { body: content }),
     ...(signal === undefined ? {} : { signal }),
+    ...(redirect === undefined ? {} : { redirect }),
   })
 }
 

@@ -23,7 +23,7 @@ describe('a fork', () => {
     expect(made.forks).toHaveLength(3)
     expect(new Set([parent.id, ...made.forks.map(({ id }) => id)]).size).toBe(4)
     for (const child of made.forks) {
-      const { id: _id, created_at: _at, create_ms: _ms, ...same } = parent
+      const { id: _id, created_at: _at, create_ms: _ms, url_template: _url, ...same } = parent
       expect(child).toMatchObject({ ...same, create_ms: 5, status: 'running', forked_from: parent.id })
       expect(await answer(`/v1/runs/${child.id}`, { key: scene.tenant.key })).toEqual(child)
     }

@@ -1,7 +1,7 @@
 /** One sandbox on one scripted runner: what the tests of guest calls start from. */
 
-import type { RunRecord } from '@portico/shared/api'
-import { afterEach, beforeEach } from 'vitest'
+import type { ProcessRecord, RunRecord } from '@portico/shared/api'
+import { afterEach, beforeEach, expect } from 'vitest'
 import { type Ask, answer, ask, newTenant } from './client.ts'
 import { type Enrolled, enrol, type Script, ScriptedRunner } from './scripted-runner.ts'
 
@@ -15,15 +15,29 @@ export const done = {
   stderr_truncated: false,
 }
 
+/** A process as its agent tells it. */
+export const someProcess: ProcessRecord = {
+  id: 'proc0123456789abcdef',
+  pid: 42,
+  argv: ['/bin/sh', '-c', 'make'],
+  started_at: '2026-01-02T03:04:05.678Z',
+  state: 'running',
+  tty: false,
+  output_start: 0,
+  output_end: 0,
+  stdin_end: 0,
+}
+
 /** Registers its own set-up and clean-up; what it holds is of the test that runs. */
 export class GuestScene {
+  account = ''
   key = ''
   id = ''
   enrolled: Enrolled = { id: '', token: '' }
 
   constructor() {
     beforeEach(async () => {
-      this.key = (await newTenant()).key
+      Object.assign(this, await newTenant())
       this.enrolled = await enrol()
     })
     afterEach(() => ScriptedRunner.cutAll())
@@ -49,4 +63,16 @@ export class GuestScene {
 /** Bytes that repeat nowhere soon. */
 export function pattern(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, index) => (index * 31 + (index >> 8)) & 0xff)
+}
+
+/** What the audit log says of commands and processes, once it says so much. */
+export async function notedCalls(scene: GuestScene, count: number): Promise<{ event: string; data: unknown }[]> {
+  const entries = async () => {
+    const { body } = await ask(scene.at('/audit'), { key: scene.key })
+    const lines = (await new Response(body).text()).trim().split('\n')
+    const all = lines.map((line) => JSON.parse(line) as { event: string; data: unknown })
+    return all.filter(({ event }) => /^(exec|process)\./.test(event)).map(({ event, data }) => ({ event, data }))
+  }
+  await expect.poll(async () => (await entries()).length).toBe(count)
+  return entries()
 }

@@ -12,16 +12,18 @@ import type { Key, Scope } from '../src/ports.ts'
 import type { Need } from '../src/routes/row.ts'
 import { table } from '../src/routes/table.ts'
 import { type Ask, adminKey, answer, ask, newTenant, type Tenant } from './client.ts'
+import { someProcess } from './guest-scene.ts'
 import { guestAnswers, ScriptedRunner } from './scripted-runner.ts'
 
 /** What a call names, by path or body; `nothing` is a call about the account as a whole, which answers each account about itself. */
-type Names = 'sandbox' | 'snapshot' | 'webhook' | 'nothing'
+type Names = 'sandbox' | 'snapshot' | 'webhook' | 'console' | 'session' | 'nothing'
 
 interface Way {
   readonly names: Names
   readonly query?: string
   readonly json?: (ids: Ids) => object
   readonly body?: string
+  readonly headers?: Record<string, string>
 }
 
 /** Ids as they stand in paths and bodies. */
@@ -29,11 +31,14 @@ interface Ids {
   readonly sandbox: string
   readonly snapshot: string
   readonly webhook: string
+  readonly console: string
+  readonly session: string
 }
 
 const file = { names: 'sandbox', query: '?path=/etc/hostname' } as const
 const ofSandbox = { names: 'sandbox' } as const
 const ofAccount = { names: 'nothing' } as const
+const socket = { headers: { upgrade: 'websocket' } } as const
 /** Told of what does not happen here, so that nobody is called. */
 const hook = { url: 'http://receiver.test/hook', events: ['sandbox.lost'] }
 
@@ -54,6 +59,30 @@ const ways: Readonly<Record<string, Way>> = {
   'GET /v1/runs/:id/usage': ofSandbox,
   'GET /v1/runs/:id/audit': ofSandbox,
   'POST /v1/runs/:id/exec': { ...ofSandbox, json: () => ({ command: 'true' }) },
+  'POST /v1/runs/:id/exec/stream': { ...ofSandbox, json: () => ({ command: 'true' }) },
+  'GET /v1/runs/:id/processes': ofSandbox,
+  'POST /v1/runs/:id/processes': { ...ofSandbox, json: () => ({ command: 'true' }) },
+  'GET /v1/runs/:id/processes/:process': ofSandbox,
+  'DELETE /v1/runs/:id/processes/:process': ofSandbox,
+  'GET /v1/runs/:id/processes/:process/output': ofSandbox,
+  'POST /v1/runs/:id/processes/:process/stdin': { ...ofSandbox, body: 'content' },
+  'POST /v1/runs/:id/processes/:process/signal': { ...ofSandbox, json: () => ({ signal: 'TERM' }) },
+  'POST /v1/runs/:id/processes/:process/resize': { ...ofSandbox, json: () => ({ cols: 80, rows: 24 }) },
+  'GET /v1/runs/:id/processes/:process/wait': ofSandbox,
+  'POST /v1/runs/:id/consoles': { ...ofSandbox, json: () => ({}) },
+  'GET /v1/runs/:id/consoles': ofSandbox,
+  'GET /v1/runs/:id/consoles/:console': { names: 'console' },
+  'DELETE /v1/runs/:id/consoles/:console': { names: 'console' },
+  'POST /v1/runs/:id/consoles/:console/links': { names: 'console' },
+  'GET /v1/runs/:id/consoles/:console/attach': { names: 'console', ...socket },
+  'GET /v1/runs/:id/terminal': { ...ofSandbox, ...socket },
+  'GET /v1/runs/:id/shell': { ...ofSandbox, ...socket },
+  'GET /v1/runs/:id/sessions/:session': { names: 'session', ...socket },
+  'GET /v1/runs/:id/ports': ofSandbox,
+  'GET /v1/runs/:id/ports/:port': ofSandbox,
+  'PUT /v1/runs/:id/ports/:port': { ...ofSandbox, json: () => ({ access: 'key' }) },
+  'POST /v1/runs/:id/ports/:port/links': { ...ofSandbox, json: () => ({}) },
+  'ALL /v1/runs/:id/proxy/:port/*': ofSandbox,
   'GET /v1/runs/:id/files': file,
   'GET /v1/runs/:id/files/download': file,
   'POST /v1/runs/:id/files/upload': { ...file, body: 'content' },
@@ -94,6 +123,8 @@ const unknown: Ids = {
   sandbox: `run${'a'.repeat(26)}`,
   snapshot: `snap${'a'.repeat(26)}`,
   webhook: `hook${'a'.repeat(26)}`,
+  console: `con${'a'.repeat(26)}`,
+  session: `con${'a'.repeat(26)}`,
 }
 const may: Readonly<Record<Scope, readonly Need[]>> = {
   full: ['read', 'use', 'manage'],
@@ -102,11 +133,26 @@ const may: Readonly<Record<Scope, readonly Need[]>> = {
 }
 
 function request({ method, path, way }: Row, ids: Ids, key: string): [string, Ask] {
-  const real = path.replace(':id', ids.sandbox).replace(':snapshot', ids.snapshot).replace(':webhook', ids.webhook)
+  const headers = way.headers === undefined ? {} : { headers: way.headers }
+  const real = path
+    .replace(':id', ids.sandbox)
+    .replace(':snapshot', ids.snapshot)
+    .replace(':webhook', ids.webhook)
+    .replace(':process', someProcess.id)
+    .replace(':console', ids.console)
+    .replace(':session', ids.session)
+    .replace(':port/*', ':port/')
+    .replace(':port', '8080')
   const content = way.json === undefined ? {} : { json: way.json(ids) }
   return [
     `${real}${way.query ?? ''}`,
-    { method, key, ...content, ...(way.body === undefined ? {} : { body: way.body }) },
+    {
+      method: method === 'ALL' ? 'PROPFIND' : method,
+      key,
+      ...headers,
+      ...content,
+      ...(way.body === undefined ? {} : { body: way.body }),
+    },
   ]
 }
 
@@ -121,6 +167,10 @@ async function said(row: Row, ids: Ids, key: string): Promise<{ status: number; 
 function succeeded(status: number): number {
   return status < 300 ? status : 200
 }
+
+/** How many calls came that somebody made: a console follows its process by itself. */
+const asked = () =>
+  runner.calls.filter((call) => call.op !== 'guest.request' || !call.path.startsWith('/processes/attach')).length
 
 let runner: ScriptedRunner
 let owner: Tenant
@@ -137,8 +187,10 @@ const makeKey = (json: object) =>
   })
 
 beforeAll(async () => {
-  const guest = { path: '/etc', entries: [], exit_code: 0, stdout: '', stderr: '', timed_out: false, duration_ms: 1 }
-  runner = await ScriptedRunner.start({ 'guest.request': (_call, stream) => guestAnswers(stream, 200, guest) })
+  const command = { exit_code: 0, stdout: '', stderr: '', timed_out: false, duration_ms: 1 }
+  const guest = { path: '/etc', entries: [], ...command, ...someProcess, processes: [], ports: [] }
+  const named = { 'Portico-Process': someProcess.id }
+  runner = await ScriptedRunner.start({ 'guest.request': (_call, stream) => guestAnswers(stream, 200, guest, named) })
   const plenty = { free_slots: 1000, vcpus: 1000, free_vcpus: 1000, free_mem_mib: 1_000_000, total_mem_mib: 1_000_000 }
   await runner.report(plenty)
   owner = await newTenant()
@@ -152,7 +204,8 @@ afterAll(() => runner.cut())
 /** Makes what the owner has. */
 async function belongings(): Promise<Ids> {
   const sandbox = await newSandbox()
-  return { sandbox, snapshot: await newSnapshot(sandbox), webhook: await newWebhook() }
+  const inside = { console: await newConsole(sandbox), session: await newSession(sandbox) }
+  return { sandbox, ...inside, snapshot: await newSnapshot(sandbox), webhook: await newWebhook() }
 }
 
 /** What a row is called about: fresh where the call may end it. */
@@ -160,11 +213,29 @@ async function idsFor({ needs, way }: Row): Promise<Ids> {
   if (needs === 'read' || way.names === 'nothing') return kept
   if (way.names === 'webhook') return { ...kept, webhook: await newWebhook() }
   const sandbox = await newSandbox()
+  if (way.names === 'console') return { ...kept, sandbox, console: await newConsole(sandbox) }
+  if (way.names === 'session') return { ...kept, sandbox, session: await newSession(sandbox) }
   return way.names === 'sandbox' ? { ...kept, sandbox } : { ...kept, sandbox, snapshot: await newSnapshot(sandbox) }
 }
 
 async function newSandbox(): Promise<string> {
   return (await answer<RunRecord>('/v1/runs', { key: owner.key, json: { image: 'python', mem_mib: 128 } })).id
+}
+
+async function newConsole(sandbox: string): Promise<string> {
+  return (await answer<{ id: string }>(`/v1/runs/${sandbox}/consoles`, { key: owner.key, json: {} })).id
+}
+
+/** A shell's, which its first frame tells. */
+async function newSession(sandbox: string): Promise<string> {
+  const { webSocket } = await ask(`/v1/runs/${sandbox}/shell`, { key: owner.key, headers: { upgrade: 'websocket' } })
+  const first = new Promise<string>((resolve) => {
+    webSocket?.addEventListener('message', ({ data }) => resolve(String(data)), { once: true })
+  })
+  webSocket?.accept()
+  const { id } = JSON.parse(await first) as { id: string }
+  webSocket?.close(1000, '')
+  return id
 }
 
 async function newSnapshot(sandbox: string): Promise<string> {
@@ -183,7 +254,7 @@ test('every row that takes a key says here how it is called, and nothing else do
 describe('a row that names something', () => {
   test.each(naming)('%s answers whoever does not own it as if it had never been', async (_name, row) => {
     const ids = await idsFor(row)
-    const before = runner.calls.length
+    const before = asked()
     // Webhooks are of the account in all of its regions.
     for (const key of row.way.names === 'webhook' ? [stranger] : [stranger, abroad]) {
       const foreign = await said(row, ids, key)
@@ -191,7 +262,7 @@ describe('a row that names something', () => {
       expect(foreign.status).toBe(404)
       for (const id of Object.values(ids)) expect(foreign.text).not.toContain(id)
     }
-    expect(runner.calls.length).toBe(before)
+    expect(asked()).toBe(before)
     expect((await said(row, ids, owner.key)).status).toBeLessThan(300)
   })
 })
@@ -229,13 +300,13 @@ describe('a key of the owner', () => {
     expect(gone.status).toBe(401)
     const { key } = await makeKey({ expires_in: 60 })
     const later = buildApp(table, new FakeClock(Date.now() + 61_000))
-    const [path, { method, json, body }] = request(row, kept, key)
+    const [path, { method, json, body, headers = {} }] = request(row, kept, key)
     const content = json === undefined ? body : JSON.stringify(json)
     const expired = await later.request(
       `http://portico.test${path}`,
       {
         ...(method === undefined ? {} : { method }),
-        headers: { authorization: `Bearer ${key}` },
+        headers: { ...headers, authorization: `Bearer ${key}` },
         ...(content === undefined ? {} : { body: content }),
       },
       env,

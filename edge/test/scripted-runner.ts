@@ -3,7 +3,14 @@
  * behaves: it does at once what it is asked, remembers nothing but what it has, and its guests answer 404.
  */
 
-import { acknowledged, type EdgeCall, edgeCall, type RunnerStatus, statusCall } from '@portico/shared/control'
+import {
+  acknowledged,
+  type EdgeCall,
+  edgeCall,
+  type HeaderList,
+  type RunnerStatus,
+  statusCall,
+} from '@portico/shared/control'
 import { AppError, type WireError } from '@portico/shared/errors'
 import { base32 } from '@portico/shared/ids'
 import { answer, call, closeFrame, Muxer, parseHead, refuse, type TunnelStream } from '@portico/shared/tunnel'
@@ -55,13 +62,31 @@ export async function enrol(region = 'local'): Promise<Enrolled> {
 }
 
 /** A guest's answer with a small body. */
-export function guestAnswers(stream: TunnelStream, status: number, body: unknown): void {
+export function guestAnswers(
+  stream: TunnelStream,
+  status: number,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   const bytes = encoder.encode(JSON.stringify(body))
   answer(stream, {
     status,
-    headers: { 'Content-Type': 'application/json', 'Content-Length': String(bytes.length) },
+    headers: { 'Content-Type': 'application/json', 'Content-Length': String(bytes.length), ...headers },
   })
   void stream.write(bytes).catch(() => undefined)
+  stream.end()
+}
+
+/** An app's answer with a body that is there at once. */
+export function appAnswers(
+  stream: TunnelStream,
+  status: number,
+  headers: HeaderList,
+  body?: string | Uint8Array,
+): void {
+  answer(stream, { status, headers })
+  const bytes = typeof body === 'string' ? encoder.encode(body) : body
+  if (bytes !== undefined && bytes.length > 0) void stream.write(bytes).catch(() => undefined)
   stream.end()
 }
 
@@ -246,6 +271,12 @@ export class ScriptedRunner {
       case 'sandbox.destroy':
       case 'sandbox.hibernate':
         answer(stream, { usage: someUsage })
+        break
+      case 'port.request':
+        answer(stream, { status: 204, headers: [] })
+        break
+      case 'port.socket':
+        answer(stream, { status: 404, headers: [], protocol: null })
         break
       case 'guest.request':
         guestAnswers(stream, 404, {

@@ -8,6 +8,7 @@ import { AppError } from '@portico/shared/errors'
 import { acceptedSecrets, adminKey, type Env, regionsServed, signingSecret } from '../env.ts'
 import { reach } from '../platform-errors.ts'
 import type { Caller, KeyRecord, Objects, Scope, SecretRecord } from '../ports.ts'
+import { type LinkScope, readLinkToken } from './link-tokens.ts'
 import { ShortCache } from './short-cache.ts'
 import {
   hashSecret,
@@ -55,9 +56,10 @@ export class Gate {
     this.#runners = new ShortCache(clock, trustedMs)
   }
 
-  /** The account behind an API key. */
-  async key(request: Request, env: Env, objects: Objects): Promise<KeyHolder> {
-    const { token, stored } = await this.#enter('key', this.#keys, request, env, async ({ id }) => {
+  /** The account behind an API key. `given` is the key where it came by another way than the header. */
+  async key(request: Request, env: Env, objects: Objects, given?: string): Promise<KeyHolder> {
+    const text = given ?? bearer(request)
+    const { token, stored } = await this.#enter('key', this.#keys, text, env, async ({ id }) => {
       const key = parseKeyId(id)
       return key === undefined ? null : objects.account(key.account).key(key.serial)
     })
@@ -72,8 +74,16 @@ export class Gate {
   /** The runner behind a runner token. */
   async runner(request: Request, env: Env, objects: Objects): Promise<RunnerCaller> {
     const load = ({ region, id }: Token) => objects.region(region).runner(id)
-    const { token } = await this.#enter('runner', this.#runners, request, env, load)
+    const { token } = await this.#enter('runner', this.#runners, bearer(request), env, load)
     return { runner: token.id, region: token.region }
+  }
+
+  /** What a link's token opens. Nobody is asked: it carries all that it says. */
+  async link(text: string, env: Env): Promise<LinkScope> {
+    const scope = await readLinkToken(acceptedSecrets(env), text, this.#clock.now())
+    if (scope === undefined) throw new AppError('unauthorized', 'cannot enter: the link is wrong or has expired')
+    if (regionsServed(env).includes(scope.region)) return scope
+    throw new AppError('forbidden', `cannot enter: this link is of region ${scope.region}, which is not served here`)
   }
 
   /** Throws unless the request carries the admin key. */
@@ -94,11 +104,10 @@ export class Gate {
   async #enter<Stored extends SecretRecord>(
     kind: TokenKind,
     cache: ShortCache<Found<Stored>>,
-    request: Request,
+    text: string | undefined,
     env: Env,
     load: (token: Token) => Promise<Stored | null>,
   ): Promise<{ token: Token; stored: Stored }> {
-    const text = bearer(request)
     if (text === undefined) throw new AppError('unauthorized', `cannot enter: the ${name(kind)} is missing`)
     const cacheKey = `${env.REGIONS_SERVED} ${text}`
     let found = cache.get(cacheKey)

@@ -9,6 +9,7 @@
  */
 
 import { base32, parseAccountId, parseRegion, parseRunnerId } from '@portico/shared/ids'
+import { subkey } from './subkey.ts'
 
 export type TokenKind = 'key' | 'runner'
 
@@ -40,13 +41,6 @@ export async function makeSigner(secret: string, kind: TokenKind): Promise<Signe
     sign: async (region, id) => ({ kind, region, id, secret: await secretOf(region, id) }),
     verify: async (token) => token.kind === kind && sameText(token.secret, await secretOf(token.region, token.id)),
   }
-}
-
-async function subkey(secret: string, label: string): Promise<CryptoKey> {
-  const root = await crypto.subtle.importKey('raw', bytes(secret), 'HKDF', false, ['deriveKey'])
-  const derivation = { name: 'HKDF', hash: 'SHA-256', salt: new Uint8Array(), info: bytes(label) }
-  const algorithm = { name: 'HMAC', hash: 'SHA-256', length: 256 }
-  return crypto.subtle.deriveKey(derivation, root, algorithm, false, ['sign'])
 }
 
 /** The token as its owner gets it. */

@@ -1,7 +1,7 @@
 /** How one part finds another: each object by the name of what it owns. The one place where a stub gets its type. */
 
 import { type Env, locationHint } from '../env.ts'
-import type { AccountPort, DirectoryPort, Objects, RegionPort, RunnerPort, SandboxPort } from '../ports.ts'
+import type { AccountPort, ConsolePort, DirectoryPort, Objects, RegionPort, RunnerPort, SandboxPort } from '../ports.ts'
 
 /** The objects of an environment. */
 export function objectsOf(env: Env): Objects {
@@ -10,13 +10,19 @@ export function objectsOf(env: Env): Objects {
     account: (id) => stub<AccountPort>(env.ACCOUNTS, id),
     region: (name) => stub<RegionPort>(env.REGIONS, name, hintOf(env, name)),
     runner: (id) => stub<RunnerPort>(env.RUNNERS, id),
+    console: (id) => stub<ConsolePort>(env.CONSOLES, id),
     directory: () => stub<DirectoryPort>(env.DIRECTORY, 'directory'),
   }
 }
 
-/** The runner's object as a server of HTTP requests: tunnels and guest requests. */
+/** The runner's object as a server of HTTP requests: tunnels, guest requests and requests for ports. */
 export function runnerFetcher(env: Env, id: string, region?: string): Fetcher {
   return env.RUNNERS.get(env.RUNNERS.idFromName(id), hintOf(env, region))
+}
+
+/** A console's object as a server of sockets. */
+export function consoleFetcher(env: Env, id: string): Fetcher {
+  return env.CONSOLES.get(env.CONSOLES.idFromName(id))
 }
 
 function stub<Port>(

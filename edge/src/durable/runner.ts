@@ -13,6 +13,7 @@ import { type Env, unreachableAfterMs } from '../env.ts'
 import { errorAnswer, isCall, readCall, readOwner, type TunnelOwner } from '../guest/wire.ts'
 import { logFailure } from '../log.ts'
 import { fromPlatform } from '../platform-errors.ts'
+import { isPortCall, readPortCall } from '../port/wire.ts'
 import type { CallOutcome, Created, DrainMode, Forked, RunnerPort } from '../ports.ts'
 import { RunnerCalls } from '../runner/calls.ts'
 import { hearEvent, hearStatus, type NewsOptions } from '../runner/news.ts'
@@ -24,6 +25,7 @@ import { migrate, runnerSchema } from '../store/migrations.ts'
 import { notConnected } from '../tunnel/ask.ts'
 import { readDial } from '../tunnel/dial.ts'
 import { guestCall } from '../tunnel/guest-call.ts'
+import { portCall } from '../tunnel/port-call.ts'
 import { readNews } from '../tunnel/read-news.ts'
 import { type Session, Sessions } from '../tunnel/sessions.ts'
 import { objectsOf } from './objects.ts'
@@ -53,6 +55,9 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
   override async fetch(request: Request): Promise<Response> {
     if (isCall(request)) {
       return guestCall(() => this.#sessions.current(), readCall(request), request, systemClock)
+    }
+    if (isPortCall(request)) {
+      return portCall(() => this.#sessions.current(), readPortCall(request), request, systemClock)
     }
     // The gate may still take the token of a runner that was removed a moment ago.
     if (this.#standing.removed !== undefined) return errorAnswer(wasRemoved)

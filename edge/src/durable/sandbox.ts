@@ -1,9 +1,10 @@
 /** One sandbox: its record, who may see it, and the orchestration of its life in `sandbox/`. Asked for an id that was never created it writes nothing. */
 
 import { DurableObject } from 'cloudflare:workers'
-import type { RunRecord } from '@portico/shared/api'
+import type { PortRequest, RunRecord } from '@portico/shared/api'
 import { systemClock } from '@portico/shared/clock'
 import type { SandboxEventMessage } from '@portico/shared/control'
+import { AppError } from '@portico/shared/errors'
 import { AuditLog } from '../audit/log.ts'
 import { auditKeyOf, noteCalls, readAudit } from '../audit/of-sandbox.ts'
 import type { Env } from '../env.ts'
@@ -19,6 +20,8 @@ import type {
   Ended,
   Forks,
   Patch,
+  PortRoute,
+  PortSetting,
   RestoreInput,
   Route,
   SandboxPort,
@@ -32,6 +35,7 @@ import { fork } from '../sandbox/fork.ts'
 import { Life, type RecordStore } from '../sandbox/life.ts'
 import { loseForGood } from '../sandbox/lost.ts'
 import { claims, hear, lose, wake } from '../sandbox/news.ts'
+import { portRouteTo, portSettings, setPort } from '../sandbox/ports.ts'
 import { publicRecord, type SandboxRecord } from '../sandbox/record.ts'
 import { restore } from '../sandbox/restore.ts'
 import { routeTo } from '../sandbox/route.ts'
@@ -41,7 +45,9 @@ import { markUnreachable } from '../sandbox/unreachable.ts'
 import { update } from '../sandbox/update.ts'
 import { usage } from '../sandbox/usage.ts'
 import { AuditEntries } from '../store/audit-entries.ts'
+import { ConsoleIds } from '../store/consoles.ts'
 import { migrate, sandboxSchema } from '../store/migrations.ts'
+import { PortSettings } from '../store/ports.ts'
 import { objectsOf } from './objects.ts'
 
 export class SandboxObject extends DurableObject<Env> implements SandboxPort {
@@ -89,6 +95,43 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
     return outcome('measure a sandbox', () => usage(this.#life, caller))
   }
 
+  consoles(caller: Caller): Promise<Outcome<readonly string[]>> {
+    return outcome('list consoles', () => {
+      this.#life.usable(caller)
+      return this.#consoles().all()
+    })
+  }
+
+  addConsole(caller: Caller, id: string): Promise<Outcome<void>> {
+    return outcome('add a console', () => {
+      this.#life.usable(caller)
+      const consoles = this.#consoles()
+      if (consoles.all().length >= mostConsoles) {
+        throw new AppError('quota_exceeded', `cannot create the console: the sandbox has ${mostConsoles} already`)
+      }
+      consoles.add(id)
+    })
+  }
+
+  removeConsole(caller: Caller, id: string): Promise<Outcome<void>> {
+    return outcome('remove a console', () => {
+      this.#life.mine(caller)
+      this.#consoles().remove(id)
+    })
+  }
+
+  portRoute(): Promise<Outcome<PortRoute>> {
+    return outcome('find a port', () => portRouteTo(this.#life, this.#ports))
+  }
+
+  portSettings(caller: Caller): Promise<Outcome<Readonly<Record<number, PortSetting>>>> {
+    return outcome('read ports', () => portSettings(this.#life, caller, this.#ports))
+  }
+
+  setPort(caller: Caller, port: number, change: PortRequest): Promise<Outcome<PortSetting>> {
+    return outcome('set a port', () => setPort(this.#life, caller, this.#ports, port, change))
+  }
+
   hibernate(caller: Caller): Promise<Outcome<RunRecord>> {
     return outcome('hibernate a sandbox', () => hibernate(this.#life, caller))
   }
@@ -98,7 +141,7 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
   }
 
   fork(caller: Caller, children: readonly string[]): Promise<Outcome<Forks>> {
-    return outcome('fork a sandbox', () => fork(this.#life, caller, children))
+    return outcome('fork a sandbox', () => fork(this.#life, caller, children, this.#ports))
   }
 
   snapshot(caller: Caller, id: string): Promise<Outcome<Snapshot>> {
@@ -110,7 +153,7 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
   }
 
   announce(input: ChildInput): Promise<Outcome<void>> {
-    return outcome('announce a sandbox', () => announce(this.#life, input))
+    return outcome('announce a sandbox', () => announce(this.#life, input, this.#ports))
   }
 
   settle(answer: CallOutcome<Created>): Promise<Outcome<RunRecord>> {
@@ -157,6 +200,16 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
     })
   }
 
+  #consoles(): ConsoleIds {
+    migrate(this.ctx.storage, sandboxSchema)
+    return new ConsoleIds(this.ctx.storage.sql)
+  }
+
+  readonly #ports = (): PortSettings => {
+    migrate(this.ctx.storage, sandboxSchema)
+    return new PortSettings(this.ctx.storage.sql)
+  }
+
   #note(notes: readonly AuditNote[]): void {
     this.#audit.add(notes)
     this.#life.inBackground('seal the audit log', this.#audit.seal())
@@ -166,6 +219,9 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
     return wake(this.#life)
   }
 }
+
+/** How many consoles a sandbox has at once. */
+const mostConsoles = 100
 
 /** The table is made with the first line. */
 function auditEntries(storage: DurableObjectStorage): AuditEntries {

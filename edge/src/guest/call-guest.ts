@@ -19,6 +19,8 @@ export interface GuestRequest {
   readonly body?: ReadableStream | string | null
   /** How long the guest may take once it has the body. */
   readonly waitMs: number
+  /** How long the caller may take for one piece of the answer, where that is more than usual. */
+  readonly patienceMs?: number
 }
 
 /** The guest's successful answer; anything else is thrown as an error of the table. */
@@ -37,9 +39,11 @@ export async function callGuest(call: KeyCall, sandbox: string, request: GuestRe
 }
 
 async function send(call: KeyCall, sandbox: string, route: Route, request: GuestRequest): Promise<Response> {
-  const { method, path, headers = {}, body = null, waitMs } = request
+  const { method, path, headers = {}, body = null, waitMs, patienceMs } = request
   const { runner, generation } = route
-  const guestCall = { sandbox, generation, method, path, headers, request_id: call.requestId, wait_ms: waitMs }
+  const patience = patienceMs === undefined ? {} : { patience_ms: patienceMs }
+  const limits = { wait_ms: waitMs, ...patience }
+  const guestCall = { sandbox, generation, method, path, headers, request_id: call.requestId, ...limits }
   const fetched = runnerFetcher(call.env, runner).fetch(...callRequest(guestCall, body))
   return readAnswer(await reach('reach the sandbox', fetched))
 }

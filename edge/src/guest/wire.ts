@@ -16,6 +16,8 @@ export interface GuestCall {
   readonly request_id: string
   /** How long the guest may take to answer once it has the body. */
   readonly wait_ms: number
+  /** How long the caller may take for one piece of the answer, where that is more than usual. */
+  readonly patience_ms?: number
   /** The Worker has the body whole, so nobody has to wait for it. */
   readonly whole: boolean
   /** The whole body, where it is short: a request without a stream costs both sides much less. */
@@ -36,7 +38,15 @@ const ownerHeader = 'x-portico-owner'
 const outcomeHeader = 'x-portico-outcome'
 
 /** Guest headers that mean something to the API's callers; nothing else of a guest's answer leaves. */
-const kept = ['content-type', 'content-length', 'content-range', 'accept-ranges', 'last-modified', 'etag']
+const kept = [
+  'content-type',
+  'content-length',
+  'content-range',
+  'accept-ranges',
+  'last-modified',
+  'etag',
+  'portico-process',
+]
 
 /** What `fetch` takes for a call. A Request would be one object more, as `fetch` makes its own of it. */
 export function callRequest(

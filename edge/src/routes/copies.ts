@@ -1,13 +1,6 @@
 /** Forks and snapshots of sandboxes: `/v1/runs/{id}/fork`, `/v1/runs/{id}/snapshot`, `/v1/runs/restore`, `/v1/snapshots`. */
 
-import type {
-  ForkRequest,
-  ForkResponse,
-  RestoreRequest,
-  RunRecord,
-  SnapshotList,
-  SnapshotResponse,
-} from '@portico/shared/api'
+import type { ForkRequest, ForkResponse, RestoreRequest, SnapshotList, SnapshotResponse } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import { newSandboxId, newSnapshotId, parseSnapshotId } from '@portico/shared/ids'
 import { admitted } from '../account/admission.ts'
@@ -15,6 +8,7 @@ import type { Call, KeyCall } from '../call.ts'
 import { once } from '../middleware/idempotency.ts'
 import { unwrap } from '../outcome.ts'
 import { reach } from '../platform-errors.ts'
+import { addressed } from '../port/addresses.ts'
 import type { Forks, Snapshot } from '../ports.ts'
 import { snapshotNotFound } from '../snapshot/kept.ts'
 import { timestamp } from './accounts.ts'
@@ -28,7 +22,7 @@ export async function forkRun(call: Call<'key', ForkRequest>): Promise<Response>
     const before = again ? await forkedBefore(call, children) : undefined
     const made = before ?? unwrap(await reach('fork the sandbox', sandbox.fork(call.principal, children)))
     const body: ForkResponse = {
-      forks: [...made.forks],
+      forks: made.forks.map((record) => addressed(record, call)),
       failed: made.failed.map(({ code, message }) => ({ error: message, code })),
       pause_ms: made.pauseMs,
     }
@@ -90,7 +84,7 @@ async function restoreAs(call: Call<'key', RestoreRequest>, sandbox: string): Pr
   const record = await admitted(objects.account(principal.account), room, () =>
     objects.sandbox(sandbox, principal.region).restore(input),
   )
-  return Response.json(record satisfies RunRecord, { status: 201 })
+  return Response.json(addressed(record, call), { status: 201 })
 }
 
 /** `GET /v1/snapshots` */

@@ -3,7 +3,8 @@
 import type { z } from 'zod'
 import type { Access, Call } from '../call.ts'
 
-export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+/** `ALL` is every method that there is. */
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'ALL'
 
 /** JSON of a schema and a size, a stream that is passed on as it comes, or nothing that anybody would read. */
 export type BodyRule =
@@ -28,6 +29,11 @@ export interface Row<Who extends Access = Access, Rule extends BodyRule = BodyRu
   readonly access: Who
   readonly needs: Who extends 'key' ? Need : null
   readonly body: Rule
+  /**
+   * Where no header has a key, `?token=` may: a browser's WebSocket sends no headers. `link` takes the token of a link in its place, too. URLs are never
+   * logged, and the token goes no further than the gate.
+   */
+  readonly token?: 'key' | 'link'
   /** Whether each of its calls is logged; of other rows only what fails on our side is. */
   readonly logged?: boolean
   handle(call: Call<Who, Parsed<Rule>>): Response | Promise<Response>

@@ -4,7 +4,6 @@ import {
   createRequest,
   type DestroyResponse,
   type RunList,
-  type RunRecord,
   type UpdateRequest,
   type UsageResponse,
 } from '@portico/shared/api'
@@ -16,6 +15,7 @@ import type { Call, KeyCall } from '../call.ts'
 import { once } from '../middleware/idempotency.ts'
 import { unwrap } from '../outcome.ts'
 import { reach } from '../platform-errors.ts'
+import { addressed } from '../port/addresses.ts'
 import type { Patch, SandboxPort } from '../ports.ts'
 import { costOf } from '../rates.ts'
 import { listInput } from './list-query.ts'
@@ -36,22 +36,24 @@ export async function createRun(call: Call<'key', RunRequest>): Promise<Response
     const input = { ...principal, sandbox, spec, marks: { name, labels } }
     const create = () => objects.sandbox(sandbox, principal.region).create(input)
     const record = await admitted(objects.account(principal.account), room, create)
-    return Response.json(record satisfies RunRecord, { status: 201 })
+    return Response.json(addressed(record, call), { status: 201 })
   })
 }
 
 /** `GET /v1/runs` */
-export async function listRuns({ objects, principal, url }: KeyCall): Promise<Response> {
+export async function listRuns(call: KeyCall): Promise<Response> {
+  const { objects, principal, url } = call
   const input = listInput(url.searchParams, principal.region)
   if (input === undefined) return Response.json({ runs: [] } satisfies RunList)
   const page = unwrap(await reach('list sandboxes', objects.account(principal.account).list(input)))
-  return Response.json(page satisfies RunList)
+  const runs = page.runs.map((record) => addressed(record, call))
+  return Response.json({ ...page, runs } satisfies RunList)
 }
 
 /** `GET /v1/runs/{id}` */
 export async function readRun(call: KeyCall): Promise<Response> {
   const { sandbox } = sandboxOf(call)
-  return Response.json(unwrap(await reach('read the sandbox', sandbox.read(call.principal))))
+  return Response.json(addressed(unwrap(await reach('read the sandbox', sandbox.read(call.principal))), call))
 }
 
 /** `PATCH /v1/runs/{id}` */
@@ -63,13 +65,15 @@ export async function updateRun(call: Call<'key', UpdateRequest>): Promise<Respo
     ...(name === undefined ? {} : { name }),
     ...(labels === undefined ? {} : { labels }),
   }
-  return Response.json(unwrap(await reach('change the sandbox', sandbox.update(call.principal, patch))))
+  return Response.json(
+    addressed(unwrap(await reach('change the sandbox', sandbox.update(call.principal, patch))), call),
+  )
 }
 
 /** `DELETE /v1/runs/{id}` */
 export async function destroyRun(call: KeyCall): Promise<Response> {
   const { id, sandbox } = sandboxOf(call)
-  call.services.routes.drop(id)
+  forgetRoute(call, id)
   const { record, usage } = unwrap(await reach('destroy the sandbox', sandbox.destroy(call.principal)))
   const cost_cents = costOf(call.env, usage.uptime_ms, record)
   return Response.json({ status: 'destroyed', ...usage, cost_cents } satisfies DestroyResponse)
@@ -78,14 +82,14 @@ export async function destroyRun(call: KeyCall): Promise<Response> {
 /** `POST /v1/runs/{id}/hibernate` */
 export async function hibernateRun(call: KeyCall): Promise<Response> {
   const { id, sandbox } = sandboxOf(call)
-  call.services.routes.drop(id)
-  return Response.json(unwrap(await reach('hibernate the sandbox', sandbox.hibernate(call.principal))))
+  forgetRoute(call, id)
+  return Response.json(addressed(unwrap(await reach('hibernate the sandbox', sandbox.hibernate(call.principal))), call))
 }
 
 /** `POST /v1/runs/{id}/resume` */
 export async function resumeRun(call: KeyCall): Promise<Response> {
   const { sandbox } = sandboxOf(call)
-  return Response.json(unwrap(await reach('resume the sandbox', sandbox.resume(call.principal))))
+  return Response.json(addressed(unwrap(await reach('resume the sandbox', sandbox.resume(call.principal))), call))
 }
 
 /** `GET /v1/runs/{id}/usage` */
@@ -107,6 +111,12 @@ export function sandboxOf(call: Call): { id: string; sandbox: SandboxPort } {
       return call.objects.sandbox(id)
     },
   }
+}
+
+/** Its state is about to change: the next use asks for it. */
+function forgetRoute({ services }: Call, id: string): void {
+  services.routes.drop(id)
+  services.ports.drop(id)
 }
 
 /** Security settings are kept or refused, never ignored. No sandbox has a network yet, so what asks for none is kept. */

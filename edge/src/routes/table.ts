@@ -1,15 +1,43 @@
 /** The whole surface on one screen: path, methods, who may enter, what body is taken, who handles it. */
 
-import { execRequest, forkRequest, restoreRequest, updateRequest, webhookRequest } from '@portico/shared/api'
+import {
+  consoleLinkRequest,
+  consoleRequest,
+  forkRequest,
+  portLinkRequest,
+  portRequest,
+  restoreRequest,
+  signalRequest,
+  spawnRequest,
+  terminalSize,
+  updateRequest,
+  webhookRequest,
+} from '@portico/shared/api'
+import { commandRequest } from '../process/command.ts'
 import { createAccount, createKey, listAccounts, listKeys, readAccount, revokeKey, setLimits } from './accounts.ts'
 import { drainRequest, keyRequest, limitsRequest, nameRequest, runnerRequest } from './admin-requests.ts'
 import { readAudit, readAuditKey } from './audit.ts'
+import { attachConsole, createConsole, deleteConsole, linkConsole, listConsoles, readConsole } from './consoles.ts'
 import { deleteSnapshot, forkRun, listSnapshots, restoreRun, snapshotRun } from './copies.ts'
 import { exec } from './exec.ts'
+import { execStream } from './exec-stream.ts'
 import { download, list, upload } from './files.ts'
 import { health } from './health.ts'
 import { readAccountUsage, readHistory } from './history.ts'
 import { images } from './images.ts'
+import { front, page, pageAsset, toPage } from './page.ts'
+import { linkPort, listPorts, proxyPort, readPort, writePort } from './ports.ts'
+import {
+  deleteProcess,
+  listProcesses,
+  readOneProcess,
+  readOutput,
+  resizeProcess,
+  signalProcess,
+  spawn,
+  waitForProcess,
+  writeStdin,
+} from './processes.ts'
 import { change, json, jsonOrNothing, none, type Row, row, stream } from './row.ts'
 import { createRunner, drainRunner, listRunners, readRunner, removeRunner, tunnel, undrainRunner } from './runners.ts'
 import {
@@ -23,10 +51,23 @@ import {
   runRequest,
   updateRun,
 } from './runs.ts'
+import { shell } from './shell.ts'
+import { terminal } from './terminal.ts'
 import { createWebhook, deleteWebhook, listDeliveries, listWebhooks, readWebhook } from './webhooks.ts'
 
 export const table: readonly Row[] = [
   row({ path: '/healthz', methods: ['GET'], access: 'public', needs: null, body: none, handle: health }),
+  row({ path: '/', methods: ['GET'], access: 'public', needs: null, body: none, handle: front }),
+  row({ path: '/console', methods: ['GET'], access: 'public', needs: null, body: none, handle: toPage }),
+  row({ path: '/console/', methods: ['GET'], access: 'public', needs: null, body: none, handle: page }),
+  row({
+    path: '/console/assets/:file',
+    methods: ['GET'],
+    access: 'public',
+    needs: null,
+    body: none,
+    handle: pageAsset,
+  }),
 
   row({ path: '/v1/images', methods: ['GET'], access: 'key', needs: 'read', body: none, handle: images }),
   row({ path: '/v1/runs', methods: ['GET'], access: 'key', needs: 'read', body: none, handle: listRuns }),
@@ -102,7 +143,7 @@ export const table: readonly Row[] = [
     methods: ['POST'],
     access: 'key',
     needs: 'use',
-    body: json(execRequest),
+    body: json(commandRequest),
     handle: exec,
   }),
   row({ path: '/v1/runs/:id/files', methods: ['GET'], access: 'key', needs: 'read', body: none, handle: list }),
@@ -121,6 +162,117 @@ export const table: readonly Row[] = [
     needs: 'use',
     body: stream,
     handle: upload,
+  }),
+
+  row({ path: '/v1/runs/:id/ports', methods: ['GET'], access: 'key', needs: 'read', body: none, handle: listPorts }),
+  row({
+    path: '/v1/runs/:id/ports/:port',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'read',
+    body: none,
+    handle: readPort,
+  }),
+  change({
+    path: '/v1/runs/:id/ports/:port',
+    methods: ['PUT'],
+    access: 'key',
+    needs: 'manage',
+    body: json(portRequest),
+    handle: writePort,
+  }),
+  change({
+    path: '/v1/runs/:id/ports/:port/links',
+    methods: ['POST'],
+    access: 'key',
+    needs: 'use',
+    body: jsonOrNothing(portLinkRequest),
+    handle: linkPort,
+  }),
+  row({
+    path: '/v1/runs/:id/proxy/:port/*',
+    methods: ['ALL'],
+    access: 'key',
+    needs: 'use',
+    body: stream,
+    handle: proxyPort,
+  }),
+
+  change({
+    path: '/v1/runs/:id/consoles',
+    methods: ['POST'],
+    access: 'key',
+    needs: 'use',
+    body: json(consoleRequest),
+    handle: createConsole,
+  }),
+  row({
+    path: '/v1/runs/:id/consoles',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'read',
+    body: none,
+    handle: listConsoles,
+  }),
+  row({
+    path: '/v1/runs/:id/consoles/:console',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'read',
+    body: none,
+    handle: readConsole,
+  }),
+  change({
+    path: '/v1/runs/:id/consoles/:console',
+    methods: ['DELETE'],
+    access: 'key',
+    needs: 'use',
+    body: none,
+    handle: deleteConsole,
+  }),
+  change({
+    path: '/v1/runs/:id/consoles/:console/links',
+    methods: ['POST'],
+    access: 'key',
+    needs: 'use',
+    body: jsonOrNothing(consoleLinkRequest),
+    handle: linkConsole,
+  }),
+  row({
+    path: '/v1/runs/:id/consoles/:console/attach',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'read',
+    body: none,
+    token: 'link',
+    handle: attachConsole,
+  }),
+  row({
+    path: '/v1/runs/:id/terminal',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'use',
+    body: none,
+    token: 'key',
+    handle: terminal,
+  }),
+  row({
+    path: '/v1/runs/:id/shell',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'use',
+    body: none,
+    token: 'key',
+    handle: shell,
+  }),
+  row({
+    path: '/v1/runs/:id/sessions/:session',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'use',
+    body: none,
+    token: 'key',
+    handle: shell,
   }),
 
   row({ path: '/v1/snapshots', methods: ['GET'], access: 'key', needs: 'read', body: none, handle: listSnapshots }),
@@ -169,6 +321,87 @@ export const table: readonly Row[] = [
     needs: 'read',
     body: none,
     handle: listDeliveries,
+  }),
+
+  row({
+    path: '/v1/runs/:id/exec/stream',
+    methods: ['POST'],
+    access: 'key',
+    needs: 'use',
+    body: json(commandRequest),
+    handle: execStream,
+  }),
+  row({
+    path: '/v1/runs/:id/processes',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'read',
+    body: none,
+    handle: listProcesses,
+  }),
+  row({
+    path: '/v1/runs/:id/processes',
+    methods: ['POST'],
+    access: 'key',
+    needs: 'use',
+    body: json(spawnRequest),
+    handle: spawn,
+  }),
+  row({
+    path: '/v1/runs/:id/processes/:process',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'read',
+    body: none,
+    handle: readOneProcess,
+  }),
+  row({
+    path: '/v1/runs/:id/processes/:process',
+    methods: ['DELETE'],
+    access: 'key',
+    needs: 'use',
+    body: none,
+    handle: deleteProcess,
+  }),
+  row({
+    path: '/v1/runs/:id/processes/:process/output',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'read',
+    body: none,
+    handle: readOutput,
+  }),
+  row({
+    path: '/v1/runs/:id/processes/:process/stdin',
+    methods: ['POST'],
+    access: 'key',
+    needs: 'use',
+    body: stream,
+    handle: writeStdin,
+  }),
+  row({
+    path: '/v1/runs/:id/processes/:process/signal',
+    methods: ['POST'],
+    access: 'key',
+    needs: 'use',
+    body: json(signalRequest),
+    handle: signalProcess,
+  }),
+  row({
+    path: '/v1/runs/:id/processes/:process/resize',
+    methods: ['POST'],
+    access: 'key',
+    needs: 'use',
+    body: json(terminalSize),
+    handle: resizeProcess,
+  }),
+  row({
+    path: '/v1/runs/:id/processes/:process/wait',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'read',
+    body: none,
+    handle: waitForProcess,
   }),
 
   change({ path: '/v1/runner/tunnel', methods: ['GET'], access: 'runner', needs: null, body: none, handle: tunnel }),

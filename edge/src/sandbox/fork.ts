@@ -7,7 +7,8 @@ import type { RunRecord } from '@portico/shared/api'
 import { AppError, type WireError } from '@portico/shared/errors'
 import { unwrap } from '../outcome.ts'
 import { reach } from '../platform-errors.ts'
-import type { Caller, CallOutcome, Created, Forked, Forks } from '../ports.ts'
+import type { Caller, CallOutcome, ChildInput, Created, Forked, Forks } from '../ports.ts'
+import type { PortSettings } from '../store/ports.ts'
 import { assertAllowed } from './allowed.ts'
 import { askedAgain } from './asked.ts'
 import { captureFence, type Fence } from './fence.ts'
@@ -18,7 +19,12 @@ import { isAsleep, roomOf } from './room.ts'
 const action = 'fork the sandbox'
 
 /** Makes a child for each of the ids. */
-export async function fork(life: Life, caller: Caller, children: readonly string[]): Promise<Forks> {
+export async function fork(
+  life: Life,
+  caller: Caller,
+  children: readonly string[],
+  settings: () => PortSettings,
+): Promise<Forks> {
   const record = life.usable(caller)
   assertAllowed(record, 'copy', action)
   const fence = captureFence(record)
@@ -29,7 +35,7 @@ export async function fork(life: Life, caller: Caller, children: readonly string
   unwrap(await reach(action, account.admit({ ...roomOf(record, action), sandboxes })))
   let made: readonly string[] = []
   try {
-    const forks = await forkAdmitted(life, record, fence, children)
+    const forks = await forkAdmitted(life, { record, fence, ports: settings().all() }, children)
     made = forks.forks.map(({ id }) => id)
     return forks
   } finally {
@@ -38,14 +44,16 @@ export async function fork(life: Life, caller: Caller, children: readonly string
   }
 }
 
-async function forkAdmitted(
-  life: Life,
-  record: SandboxRecord,
-  fence: Fence,
-  children: readonly string[],
-): Promise<Forks> {
+interface Parent {
+  readonly record: SandboxRecord
+  readonly fence: Fence
+  readonly ports: ChildInput['ports']
+}
+
+async function forkAdmitted(life: Life, parent: Parent, children: readonly string[]): Promise<Forks> {
+  const { record, fence } = parent
   const roomy = children.slice(0, await reserve(life, record, fence, children))
-  const announced = await Promise.all(roomy.map((child) => announceOne(life, record, fence, child)))
+  const announced = await Promise.all(roomy.map((child) => announceOne(life, parent, child)))
   const expected = announced.filter((one) => one.ok).map(({ child }) => child)
   const runner = life.objects.runner(fence.runner)
   const answer: CallOutcome<Forked> | undefined =
@@ -84,9 +92,9 @@ type Announced = { readonly child: string } & (
   | { readonly ok: false; readonly error: WireError }
 )
 
-async function announceOne(life: Life, parent: SandboxRecord, { runner }: Fence, child: string): Promise<Announced> {
-  const { account, region, spec, labels } = parent
-  const input = { account, region, spec, labels, runner, sandbox: child, parent: parent.id }
+async function announceOne(life: Life, { record, fence, ports }: Parent, child: string): Promise<Announced> {
+  const { account, region, spec, labels, id: parent } = record
+  const input = { account, region, spec, labels, runner: fence.runner, sandbox: child, parent, ports }
   try {
     unwrap(await reach(action, life.objects.sandbox(child, region).announce(input)))
     return { child, ok: true }

@@ -90,6 +90,12 @@ export const sandboxSchema: readonly string[] = [
    )`,
   'CREATE INDEX audit_unsealed ON audit (seq) WHERE hmac IS NULL',
   "CREATE INDEX audit_full ON audit (seq) WHERE event = 'audit.full'",
+  'CREATE TABLE consoles (id TEXT PRIMARY KEY)',
+  'CREATE TABLE ports (port INTEGER PRIMARY KEY, access TEXT NOT NULL, host TEXT NOT NULL, version INTEGER NOT NULL)',
+]
+
+export const consoleSchema: readonly string[] = [
+  'CREATE TABLE scrollback (at INTEGER PRIMARY KEY, kind TEXT NOT NULL, run TEXT, bytes BLOB NOT NULL)',
 ]
 
 /** Brings an object's database up to the end of its list; the number of steps taken is kept in the object's key-value storage. */

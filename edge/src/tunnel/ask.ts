@@ -9,7 +9,7 @@ import type { z } from 'zod'
 import type { CallOutcome, Reached } from '../ports.ts'
 import type { Session } from './sessions.ts'
 
-type Op = Exclude<EdgeCall['op'], 'guest.request'>
+type Op = Exclude<EdgeCall['op'], 'guest.request' | 'port.request' | 'port.socket'>
 type CallOf<Name extends Op> = Extract<EdgeCall, { op: Name }>
 type Accepted<Name extends Op> = Extract<z.output<(typeof answers)[Name]>, { ok: true }>
 

@@ -123,6 +123,22 @@ describe('an answer', () => {
     expect(clock.pending).toBe(0)
   })
 
+  test('waits for a caller who was granted patience, and for the guest no longer than ever', async () => {
+    const pending = make({ patience_ms: 3_600_000 })
+    const stream = await accepted.promise
+    answer(stream, { status: 200, headers: {} })
+    const reader = ((await pending).body as ReadableStream<Uint8Array>).getReader()
+    await stream.write(new Uint8Array(3))
+    await clock.advance(3_599_000)
+    expect(session.muxer.openStreams).toBe(1)
+    expect((await reader.read()).value?.byteLength).toBe(3)
+    const broken = expect(reader.read()).rejects.toThrow()
+    await clock.advance(120_000)
+    await broken
+    expect((await stream.done)?.code).toBe('deadline')
+    expect(clock.pending).toBe(0)
+  })
+
   test("carries of the guest's headers only those that callers need", async () => {
     const pending = make()
     const stream = await accepted.promise

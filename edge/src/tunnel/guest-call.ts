@@ -10,18 +10,17 @@ import type { Clock } from '@portico/shared/clock'
 import { answers } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import { parseHead, type TunnelStream } from '@portico/shared/tunnel'
-import { drop, dropped, pieces } from '../body.ts'
 import { errorAnswer, type GuestCall, guestHeaders } from '../guest/wire.ts'
 import { notConnected } from './ask.ts'
+import { bodiless, joined, lengthOf, sendPieces, sendWhole, small, uploaded } from './bodies.ts'
 import { watch } from './deadlines.ts'
 import type { Session } from './sessions.ts'
 
-/** An answer of which nothing moves for so long is given up, whoever holds it up. */
+/**
+ * An answer of which nothing moves for so long is given up, whoever holds it up. A caller may be granted more patience; the guest is not: while a
+ * process says nothing its agent does.
+ */
 const stalledMs = 120_000
-/** Up to here an answer of known length is passed on in one piece, which costs a fraction of streaming it. */
-const small = 65_536
-/** Statuses that have no body. */
-const bodiless = [204, 205, 304]
 
 const encoder = new TextEncoder()
 
@@ -63,13 +62,13 @@ class Exchange {
     this.#clock = clock
     this.#movedAt = clock.now()
     this.#limitMs = call.wait_ms
-    const { wait_ms: _wait, whole: _whole, text: _text, ...head } = call
+    const { wait_ms: _wait, patience_ms: _patience, whole: _whole, text: _text, ...head } = call
     this.#stream = session.muxer.open(encoder.encode(JSON.stringify({ op: 'guest.request', ...head })))
     request.signal.addEventListener('abort', this.#onGone)
     this.#stopLooking = watch(session, clock, this)
-    if (whole !== undefined) this.#sendWhole(whole)
+    if (whole !== undefined) sendWhole(this.#stream, whole)
     else if (request.body === null) this.#stream.end()
-    else this.#upload = this.#send(request.body)
+    else this.#upload = sendPieces(this.#stream, request.body, () => this.#moved())
   }
 
   /** The guest's answer, its body on its way. */
@@ -78,7 +77,7 @@ class Exchange {
     if (!head.ok) throw AppError.fromWire(head.error)
     this.#moved(stalledMs)
     const headers = guestHeaders(head.headers)
-    const length = lengthOf(headers)
+    const length = lengthOf(headers['content-length'])
     const { status } = head
     if (this.#call.method === 'HEAD' || bodiless.includes(status)) {
       await this.#finish()
@@ -102,26 +101,6 @@ class Exchange {
     this.#stream.reset({ code: 'cancelled', message: 'cannot finish the call: the caller went away' })
   }
 
-  #sendWhole(body: Uint8Array): void {
-    // What goes wrong with it is told by the answer.
-    this.#stream.write(body).catch(() => undefined)
-    this.#stream.end()
-  }
-
-  async #send(body: ReadableStream): Promise<void> {
-    try {
-      for await (const piece of pieces(body)) {
-        await this.#stream.write(piece)
-        this.#moved()
-      }
-      this.#stream.end()
-    } catch {
-      // Either the caller's body broke off, and half a body must not look like a whole one, or the stream is over and the caller still sends.
-      this.#stream.reset({ code: 'cancelled', message: 'cannot send the body: the caller went away' })
-      await drop(body)
-    }
-  }
-
   /** The answer's body as a stream of the platform's own, which the Worker can pass on without waking JavaScript. */
   #receive(length: number | undefined): ReadableStream {
     const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length)
@@ -133,8 +112,9 @@ class Exchange {
     writer.closed.catch(this.#onGone)
     try {
       for (let bytes = await this.#stream.read(); bytes !== undefined; bytes = await this.#stream.read()) {
+        this.#moved(this.#call.patience_ms ?? stalledMs)
         await writer.write(bytes)
-        this.#moved()
+        this.#moved(stalledMs)
       }
       await writer.close()
     } catch (thrown) {
@@ -153,18 +133,14 @@ class Exchange {
         throw new AppError('guest_error', 'cannot read the answer of the guest: it is longer than announced')
       parts.push(bytes)
     }
-    return parts.length === 1 ? (parts[0] as Uint8Array) : joined(parts, length)
+    return joined(parts, length)
   }
 
   /** Tells the guest that nobody reads on and waits, within a bound, until the caller has sent what it had to send. */
   async #finish(): Promise<void> {
     this.#stream.reset({ code: 'cancelled', message: 'cannot send more: the answer is complete' })
     this.#over()
-    if (this.#upload === undefined) return
-    const late = Promise.withResolvers<void>()
-    const stop = this.#clock.after(dropped.ms, () => late.resolve())
-    await Promise.race([this.#upload, late.promise])
-    stop()
+    await uploaded(this.#upload, this.#clock)
   }
 
   #over(): void {
@@ -191,19 +167,4 @@ class Exchange {
 
 async function wholeBody({ text }: GuestCall, request: Request): Promise<Uint8Array> {
   return text === undefined ? new Uint8Array(await request.arrayBuffer()) : encoder.encode(text)
-}
-
-function lengthOf(headers: Readonly<Record<string, string>>): number | undefined {
-  const text = headers['content-length'] ?? ''
-  return /^\d{1,15}$/.test(text) ? Number(text) : undefined
-}
-
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const whole = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
 }
