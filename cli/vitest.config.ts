@@ -5,5 +5,5 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   resolve: { conditions: ['portico-source'] },
   ssr: { resolve: { conditions: ['portico-source'] } },
-  test: { name: 'cli', include: ['{src,test}/**/*.test.ts'], testTimeout: 20_000 },
+  test: { name: 'cli', isolate: false, include: ['{src,test}/**/*.test.ts'], testTimeout: 20_000 },
 })

@@ -6,5 +6,5 @@ export default defineConfig({
   resolve: { conditions: ['portico-source'] },
   ssr: { resolve: { conditions: ['portico-source'] } },
   // Some run a compiler or a program of their own, on hosts that are busy.
-  test: { name: 'sdk', include: ['{src,test}/**/*.test.ts'], testTimeout: 30_000 },
+  test: { name: 'sdk', isolate: false, include: ['{src,test}/**/*.test.ts'], testTimeout: 30_000 },
 })

@@ -13,4 +13,5 @@ try {
   session.exitCode = exitCode
 }
 await session.progress.clear()
-process.exitCode = session.exitCode
+// All has been said and done; a socket that its other side has yet to hang up is nothing to wait for.
+process.exit(session.exitCode)

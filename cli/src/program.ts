@@ -4,7 +4,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { addAdmin } from './commands/admin.ts'
+import { addAttach } from './commands/attach.ts'
 import { addAudit } from './commands/audit.ts'
+import { addConsole } from './commands/console.ts'
 import { addCreate } from './commands/create.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addExec } from './commands/exec.ts'
@@ -12,15 +14,21 @@ import { addFork } from './commands/fork.ts'
 import { addHibernate, addResume } from './commands/hibernate.ts'
 import { addHistory } from './commands/history.ts'
 import { addImages } from './commands/images.ts'
+import { addKill } from './commands/kill.ts'
 import { addList } from './commands/list.ts'
+import { addOutput } from './commands/output.ts'
+import { addPorts } from './commands/ports.ts'
+import { addPs } from './commands/ps.ts'
 import { addRestore } from './commands/restore.ts'
 import { addRun } from './commands/run.ts'
 import { addRunners } from './commands/runners.ts'
 import { addSet } from './commands/set.ts'
+import { addShell } from './commands/shell.ts'
 import { addSnapshot } from './commands/snapshot.ts'
 import { addSnapshots } from './commands/snapshots.ts'
 import { addStop } from './commands/stop.ts'
 import { addUp } from './commands/up.ts'
+import { addUrl } from './commands/url.ts'
 import { addUsage } from './commands/usage.ts'
 import { addWebhooks } from './commands/webhooks.ts'
 import { format } from './output/failure.ts'
@@ -31,6 +39,14 @@ const commands = [
   addRun,
   addCreate,
   addExec,
+  addShell,
+  addConsole,
+  addPs,
+  addOutput,
+  addAttach,
+  addKill,
+  addPorts,
+  addUrl,
   addList,
   addSet,
   addStop,
@@ -56,6 +72,8 @@ Examples:
   portico up
   portico run python -- python3 -c 'print("hi")'
   portico exec "$(portico create python)" --shell 'echo $((6 * 7))'
+  portico shell "$id"
+  curl "$(portico url "$id" 8000)"
   portico fork --count 3 "$id" | xargs portico stop
   portico restore "$(portico snapshot "$id")"
   portico stop $(portico list -q)

@@ -81,17 +81,6 @@ describe('portico exec', () => {
     expect(JSON.parse(stdout)).toMatchObject({ exitCode: 2, stdout: '', timedOut: false })
   })
 
-  it('ends the command and leaves the sandbox when it is interrupted', async () => {
-    const id = await create()
-    const arrived = wire.arrival('POST /v1/runs/*')
-    const running = new Running([...direct, 'exec', id, '--', 'hang'], wire.environment)
-    const seen = await arrived
-    running.kill('SIGINT')
-    await seen.abandoned
-    expect(await running.ended()).toEqual({ code: 130, stdout: '', stderr: '' })
-    expect(wire.sandboxes.has(id)).toBe(true)
-  })
-
   it('says that a sandbox does not exist', async () => {
     expect(await run('exec', 'runaaaa', '--', 'echo')).toEqual({
       code: 125,
@@ -201,7 +190,9 @@ describe('the command line', () => {
     const first = ['run', 'create', 'exec', 'list', 'stop', 'images', 'up', 'doctor']
     const saved = ['fork', 'snapshot', 'restore', 'snapshots', 'hibernate', 'resume']
     const account = ['set', 'usage', 'history', 'audit', 'webhooks', 'admin', 'runners']
-    for (const name of [...first, ...saved, ...account]) expect(help.stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
+    const streams = ['shell', 'console', 'ps', 'output', 'attach', 'kill', 'ports', 'url']
+    for (const name of [...first, ...saved, ...account, ...streams])
+      expect(help.stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
     expect(await run('--version')).toEqual({ code: 0, stdout: '0.1.0\n', stderr: '' })
     expect((await run('run', '--help')).stdout).toMatch(/^Usage: portico run \[options\] IMAGE -- CMD…\n/)
   })

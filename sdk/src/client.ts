@@ -14,6 +14,7 @@ import { environment } from './platform.ts'
 import { sandboxInfo } from './records.ts'
 import { type CallOptions, destroy, Sandbox } from './sandbox.ts'
 import { deleteSnapshot, type SnapshotInfo, snapshotInfo } from './snapshots.ts'
+import type { WebSocketConstructor } from './socket.ts'
 import { Transport } from './transport.ts'
 import { Webhooks } from './webhooks.ts'
 
@@ -25,6 +26,8 @@ export interface PorticoOptions {
   readonly baseUrl?: string | undefined
   /** Another `fetch` than the runtime's. */
   readonly fetch?: typeof fetch | undefined
+  /** Another `WebSocket` than the runtime's; Node 20 has none, and there that of the package `ws` will do. */
+  readonly webSocket?: WebSocketConstructor | undefined
 }
 
 export class Portico {
@@ -40,7 +43,7 @@ export class Portico {
       'PORTICO_API_KEY',
       'apiKey to Portico',
     )
-    this.#transport = new Transport({ baseUrl, apiKey, fetch: options.fetch })
+    this.#transport = new Transport({ baseUrl, apiKey, fetch: options.fetch, webSocket: options.webSocket })
     this.#creations = new Creations(this.#transport)
     this.#webhooks = new Webhooks(this.#transport)
   }

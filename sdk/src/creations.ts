@@ -6,6 +6,7 @@
 
 import { abortable } from '@portico/shared/dispose'
 import type { z } from 'zod'
+import { type Background, later } from './background.ts'
 import { CallScope } from './call-scope.ts'
 import { invalid } from './options.ts'
 import type { Call, Transport } from './transport.ts'
@@ -16,7 +17,7 @@ export type Creation = Omit<Call, 'repeatable' | 'detached'>
 export class Creations {
   readonly #transport: Transport
   /** Undoings of what nobody waits for any more. */
-  readonly #unwanted = new Set<Promise<void>>()
+  readonly #unwanted: Background = new Set()
 
   constructor(transport: Transport) {
     this.#transport = transport
@@ -44,21 +45,19 @@ export class Creations {
     }
   }
 
+  /** Where what nobody waits for goes on. */
+  get background(): Background {
+    return this.#unwanted
+  }
+
   /** Resolves once everything that nobody waits for is undone. */
   async settled(): Promise<void> {
     await Promise.all(this.#unwanted)
   }
 
   #discard(waiting: Promise<unknown>, undo: () => Promise<unknown>): void {
-    const gone = waiting
-      .catch(undo)
-      // Nobody is left to tell. A sandbox that this could not destroy ends by its own timeout.
-      .then(
-        () => undefined,
-        () => undefined,
-      )
-      .finally(() => this.#unwanted.delete(gone))
-    this.#unwanted.add(gone)
+    // Nobody is left to tell. A sandbox that this could not destroy ends by its own timeout.
+    later(this.#unwanted, waiting.catch(undo))
   }
 }
 

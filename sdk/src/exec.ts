@@ -14,6 +14,14 @@ export interface ExecOptions {
   readonly cwd?: string | undefined
   /** Text for the command's standard input, which is empty otherwise. Bytes go as a file: `files.write`. */
   readonly stdin?: string | undefined
+  /** A name or number of the sandbox's `/etc/passwd`, `:group` if wanted; root unless told. */
+  readonly user?: string | undefined
+  /** Is told what it prints on standard output, as it comes. While a promise that it answers is pending, the command waits. */
+  readonly onStdout?: ((text: string) => unknown) | undefined
+  /** The same for standard error. */
+  readonly onStderr?: ((text: string) => unknown) | undefined
+  /** Is told how many bytes of output never came, where one of the former is given. */
+  readonly onGap?: ((lost: number) => void) | undefined
   /** Ends the call, and with it the command. */
   readonly signal?: AbortSignal | undefined
 }
@@ -41,14 +49,14 @@ export async function exec(
   command: string | readonly string[],
   options: ExecOptions,
 ): Promise<ExecResult> {
-  const { timeoutSec = execDefaultSec, env, cwd, stdin, signal } = options
+  const { timeoutSec = execDefaultSec, env, cwd, stdin, user, signal } = options
   const answer = await transport.json(
     {
       method: 'POST',
       path: `${sandboxPath}/exec`,
       doing: 'run the command',
       limitMs: timeoutSec * 1000 + execGraceMs,
-      json: { command, timeout: timeoutSec, env, cwd, stdin },
+      json: { command, timeout: timeoutSec, env, cwd, stdin, user },
       signal,
     },
     execResponse,

@@ -3,6 +3,8 @@
 export type { AccountUsage } from './account.ts'
 export { type AuditEntry, type AuditOptions, type AuditVerdict, verifyAudit } from './audit.ts'
 export { Portico, type PorticoOptions } from './client.ts'
+export type { AttachOptions, ConsoleView, ConsoleViewEvent } from './console-view.ts'
+export type { ConsoleInfo, ConsoleLink, ConsoleLinkOptions, ConsoleOptions, Consoles } from './consoles.ts'
 export {
   AuthenticationError,
   CapacityError,
@@ -22,9 +24,18 @@ export type { FileContent, FileEntry, FileOptions, SandboxFiles, WriteOptions, W
 export type { HistoryItem, HistoryOptions } from './history.ts'
 export type { ListOptions } from './list.ts'
 export type { CreateOptions, MakeOptions, RestoreOptions, UpdateOptions } from './options.ts'
+export type { FollowOptions, PrintedOptions, ProcessExit, ProcessOutput } from './output.ts'
+export type { PortAccess, PortHost, PortInfo, PortLink, PortLinkOptions, PortOptions, SandboxPorts } from './ports.ts'
+export type { Process, ProcessInfo, ProcessOptions } from './process.ts'
+export type { ProcessInput } from './process-input.ts'
 export type { Labels, OnIdle, SandboxInfo, SandboxStatus, SandboxUsage } from './records.ts'
 export type { CallOptions, ForkResult, Sandbox } from './sandbox.ts'
+export type { Shell, ShellOptions } from './shell.ts'
+export type { ShellResult, ShellRunOptions } from './shell-run.ts'
 export type { SnapshotInfo } from './snapshots.ts'
+export type { WebSocketConstructor } from './socket.ts'
+export type { SpawnOptions, TerminalSize } from './spawn.ts'
+export type { Terminal, TerminalExit, TerminalOptions } from './terminal.ts'
 export { type ReceivedHeaders, type VerifyOptions, verifyWebhook, type WebhookMessage } from './verify-webhook.ts'
 export type {
   NewWebhook,

@@ -26,3 +26,30 @@ export const retries = { tries: 4, firstMs: 100, maxMs: 1000 } as const
 
 /** A longer wait than this is the program's to decide on: the call fails, and its error says how long. */
 export const longestWaitMs = 3000
+
+/** How long an output that is followed may stand still: what is sent where nothing is printed comes every 15 s. */
+export const followIdleMs = 45_000
+
+/** How long something that goes on by itself may not be heard of before it is given up. */
+export const silenceSec = 300
+
+/** Tries to reach it again. */
+export const reattach = { firstMs: 100, maxMs: 5000 } as const
+
+/** How long the platform is asked to wait for the end of a process at a time, and what the call is given on top. */
+export const waitSec = 50
+
+/** How much of each of a command's outputs a result keeps. */
+export const keptBytes = 10 * 2 ** 20
+
+/** How much of its output is kept in the sandbox while a command is followed from its first byte on. */
+export const followedBufferBytes = 8 * 2 ** 20
+
+/** One piece of what is sent to a process. */
+export const pieceBytes = 256 * 1024
+
+/** How long a process may take to read one piece before it is looked whether it can be reached. */
+export const pieceMs = 60_000
+
+/** How much a socket holds that was not read, or not sent; beyond it the one is attached anew, the other waits. */
+export const socketBytes = 4 * 2 ** 20

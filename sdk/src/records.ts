@@ -51,6 +51,8 @@ export interface SandboxInfo {
   readonly forkedFrom: string | undefined
   /** The snapshot that it was restored from. */
   readonly restoredFrom: string | undefined
+  /** Where its ports are served: `{port}` stands for the port's number. Undefined where the platform serves none. */
+  readonly urlTemplate: string | undefined
 }
 
 /** What a sandbox has used since it was ready, and what that costs. */
@@ -86,6 +88,7 @@ export function sandboxInfo(record: RunRecord): SandboxInfo {
     createdAt: new Date(record.created_at),
     forkedFrom: record.forked_from,
     restoredFrom: record.restored_from,
+    urlTemplate: record.url_template,
   }
 }
 

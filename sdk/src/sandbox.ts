@@ -2,6 +2,7 @@
 
 import { destroyResponse, forkResponse, runRecord, snapshotResponse, usageResponse } from '@portico/shared/api'
 import { type AuditEntry, auditEntries } from './audit.ts'
+import { Consoles } from './consoles.ts'
 import type { Creations } from './creations.ts'
 import { NotFoundError, type PorticoError } from './errors.ts'
 import { type ExecOptions, type ExecResult, exec } from './exec.ts'
@@ -9,6 +10,8 @@ import { reported } from './failures.ts'
 import { SandboxFiles } from './files.ts'
 import { saveMs, shortMs } from './limits.ts'
 import { type MakeOptions, type UpdateOptions, updateBody } from './options.ts'
+import { assertPort, rooted, SandboxPorts } from './ports.ts'
+import type { Process, ProcessInfo, ProcessOptions } from './process.ts'
 import {
   type Labels,
   type OnIdle,
@@ -18,7 +21,11 @@ import {
   sandboxInfo,
   sandboxUsage,
 } from './records.ts'
+import { Shell, type ShellOptions } from './shell.ts'
 import { deleteSnapshot, type SnapshotInfo, snapshotInfo } from './snapshots.ts'
+import { Processes, type SpawnOptions } from './spawn.ts'
+import { streamedExec } from './streamed-exec.ts'
+import { Terminal, type TerminalOptions } from './terminal.ts'
 import type { Transport } from './transport.ts'
 
 /** What every call takes. */
@@ -56,10 +63,14 @@ export class Sandbox implements SandboxInfo {
   declare readonly createdAt: Date
   declare readonly forkedFrom: string | undefined
   declare readonly restoredFrom: string | undefined
+  declare readonly urlTemplate: string | undefined
   readonly #transport: Transport
   readonly #creations: Creations
   readonly #path: string
   readonly #files: SandboxFiles
+  readonly #processes: Processes
+  readonly #consoles: Consoles
+  readonly #ports: SandboxPorts
 
   /** @internal Made by Portico alone, and by `fork`. */
   constructor(transport: Transport, creations: Creations, info: SandboxInfo) {
@@ -68,6 +79,9 @@ export class Sandbox implements SandboxInfo {
     this.#creations = creations
     this.#path = `/v1/runs/${encodeURIComponent(info.id)}`
     this.#files = new SandboxFiles(transport, this.#path)
+    this.#processes = new Processes(transport, creations.background, this.#path)
+    this.#consoles = new Consoles(transport, this.#path)
+    this.#ports = new SandboxPorts(transport, this.#path)
   }
 
   /** The sandbox's files. */
@@ -75,12 +89,63 @@ export class Sandbox implements SandboxInfo {
     return this.#files
   }
 
+  /** Terminals that several may look at, and that outlive whoever looks. */
+  get consoles(): Consoles {
+    return this.#consoles
+  }
+
+  /** Servers in the sandbox, and who may use them. */
+  get ports(): SandboxPorts {
+    return this.#ports
+  }
+
   /**
    * Runs a command and waits for its end. A string is a line for the shell; a list is a program and its arguments, which no shell reads.
-   * Never repeated by itself: after an UnavailableError the command may or may not have run.
+   * Never repeated by itself: after an UnavailableError the command may or may not have run. With `onStdout` or `onStderr` its output is told as it comes,
+   * and a connection that breaks meanwhile is made again; the result is the same.
    */
   async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    const { onStdout, onStderr } = options
+    if (onStdout !== undefined || onStderr !== undefined) return await streamedExec(this.#processes, command, options)
     return await exec(this.#transport, this.#path, command, options)
+  }
+
+  /** Starts a command that runs on by itself, and answers at once with its handle: output, input, signals, end. */
+  async spawn(command: string | readonly string[], options: SpawnOptions = {}): Promise<Process> {
+    return await this.#processes.spawn(command, options)
+  }
+
+  /** The processes that run by themselves, and those whose output is still kept. */
+  async processes(options: CallOptions = {}): Promise<ProcessInfo[]> {
+    return await this.#processes.list(options.signal)
+  }
+
+  /** The handle of a process that was started before. A NotFoundError says that it is not known (any more). */
+  async process(id: string, options: ProcessOptions = {}): Promise<Process> {
+    return await this.#processes.get(id, options)
+  }
+
+  /** A shell that lives on: what one command changes, the next one finds. For many small commands. */
+  async shell(options: ShellOptions = {}): Promise<Shell> {
+    return await Shell.open(this.#transport, this.#path, options)
+  }
+
+  /** A terminal, byte for byte, with a program on it. */
+  async terminal(options: TerminalOptions = {}): Promise<Terminal> {
+    return await Terminal.open(this.#transport, this.#path, options)
+  }
+
+  /** Where a server in the sandbox is reached: its public URL, or where the platform serves none, that behind the key. */
+  url(port: number, path = '/'): string {
+    assertPort(port)
+    if (this.urlTemplate === undefined) return this.proxyUrl(port, path)
+    return this.urlTemplate.replace('{port}', String(port)).replace(/\/+$/, '') + rooted(path)
+  }
+
+  /** Where a server in the sandbox is reached with `Authorization: Bearer KEY`. */
+  proxyUrl(port: number, path = '/'): string {
+    assertPort(port)
+    return `${this.#transport.baseUrl}${this.#path}/proxy/${port}${rooted(path)}`
   }
 
   /** Seconds without activity after which the sandbox is destroyed or, as its `onIdle` says, hibernated; 0 switches that off. */

@@ -9,10 +9,11 @@ import { type Clock, sleep, systemClock } from '@portico/shared/clock'
 import { abortable } from '@portico/shared/dispose'
 import type { z } from 'zod'
 import { CallScope } from './call-scope.ts'
-import { makeError, PorticoError, RateLimitError, UnavailableError } from './errors.ts'
+import { makeError, PorticoError, RateLimitError, UnavailableError, ValidationError } from './errors.ts'
 import { refused, unreachable, unreadable } from './failures.ts'
-import { idleMs, longestWaitMs, retries } from './limits.ts'
+import { idleMs, longestWaitMs, retries, shortMs } from './limits.ts'
 import { patient } from './platform.ts'
+import { connectSocket, type Socket, type WebSocketConstructor } from './socket.ts'
 
 /** A body that is no JSON. */
 export type Bytes = string | Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array>
@@ -34,12 +35,27 @@ export interface Call {
   readonly idempotencyKey?: string | undefined
   /** Goes on when the client is closed. */
   readonly detached?: boolean
+  /** The media type that is wanted. */
+  readonly accept?: string
+  /** How long a stream may stand still. */
+  readonly idleMs?: number
+}
+
+/** A WebSocket of the API. */
+export interface SocketCall {
+  readonly path: string
+  readonly query: Readonly<Record<string, string>>
+  readonly doing: string
+  /** In place of the key. */
+  readonly token?: string | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface TransportOptions {
   readonly baseUrl: string
   readonly apiKey: string
   readonly fetch?: typeof fetch | undefined
+  readonly webSocket?: WebSocketConstructor | undefined
   readonly clock?: Clock
 }
 
@@ -48,6 +64,7 @@ export class Transport {
   readonly #apiKey: string
   readonly #fetch: typeof fetch
   readonly #extra: object
+  readonly #webSocket: WebSocketConstructor | undefined
   readonly #clock: Clock
   readonly #life = new AbortController()
 
@@ -56,7 +73,13 @@ export class Transport {
     this.#apiKey = options.apiKey
     this.#fetch = options.fetch ?? ((input, init) => fetch(input, init))
     this.#extra = options.fetch === undefined ? patient() : {}
+    this.#webSocket = options.webSocket
     this.#clock = options.clock ?? systemClock
+  }
+
+  /** What its waits go by. */
+  get clock(): Clock {
+    return this.#clock
   }
 
   /** Aborts when the client is closed. */
@@ -82,6 +105,17 @@ export class Transport {
     }
   }
 
+  /** Calls; what the answer says is of no interest. */
+  async nothing(call: Call): Promise<void> {
+    const scope = this.#open(call)
+    try {
+      const response = await this.#send(call, scope)
+      await this.#whole(call, scope, () => response.text())
+    } finally {
+      scope.end()
+    }
+  }
+
   /** Calls, and answers with the body of the response as it arrives. */
   async stream(call: Call): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     const scope = this.#open(call)
@@ -92,6 +126,45 @@ export class Transport {
     } catch (error) {
       scope.end()
       throw error
+    }
+  }
+
+  /**
+   * Opens a WebSocket, which cannot carry headers: the key, or another `token`, goes into its address. It says nothing of why it was refused; a plain call of the
+   * same address does.
+   */
+  async socket(call: SocketCall): Promise<Socket> {
+    const query = new URLSearchParams(call.query)
+    const plain = query.size === 0 ? call.path : `${call.path}?${query}`
+    query.set('token', call.token ?? this.#apiKey)
+    const url = `${this.baseUrl.replace(/^http/, 'ws')}${call.path}?${query}`
+    const scope = new CallScope(call.doing, call.signal, this.#life.signal)
+    scope.limit(shortMs)
+    try {
+      return await connectSocket(this.#webSocket, url, call.doing, scope.signal)
+    } catch (cause) {
+      if (scope.signal.aborted) throw scope.signal.reason
+      if (cause instanceof PorticoError) throw cause
+      await this.#explain({ ...call, path: plain, method: 'GET', limitMs: shortMs }, call.token !== undefined)
+      throw unreachable(this.baseUrl, call.doing, cause)
+    } finally {
+      scope.end()
+    }
+  }
+
+  /** Throws why a socket of this address is refused, where a plain call of it tells. */
+  async #explain(call: Call, foreign: boolean): Promise<void> {
+    if (foreign) return
+    const scope = this.#open(call)
+    try {
+      const response = await this.#send(call, scope)
+      await response.body?.cancel()
+    } catch (error) {
+      // That it wants a socket is known.
+      if (error instanceof ValidationError && ['invalid_request', 'unsupported'].includes(error.code)) return
+      throw error
+    } finally {
+      scope.end()
     }
   }
 
@@ -126,7 +199,7 @@ export class Transport {
   }
 
   #init(call: Call, scope: CallScope): RequestInit {
-    const headers: Record<string, string> = { authorization: `Bearer ${this.#apiKey}`, accept: '*/*' }
+    const headers: Record<string, string> = { authorization: `Bearer ${this.#apiKey}`, accept: call.accept ?? '*/*' }
     if (call.idempotencyKey !== undefined) headers['idempotency-key'] = call.idempotencyKey
     const init: RequestInit = { method: call.method, headers, redirect: 'manual', signal: scope.signal, ...this.#extra }
     if (call.json !== undefined) {
@@ -155,7 +228,7 @@ export class Transport {
     const reader = body?.getReader()
     const next = async (controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>) => {
       // The limit runs only while a chunk is being waited for: a reader may take its time.
-      scope.limit(idleMs)
+      scope.limit(call.idleMs ?? idleMs)
       const chunk = await this.#whole(call, scope, async () => reader?.read())
       scope.unlimited()
       if (chunk === undefined || chunk.done) {

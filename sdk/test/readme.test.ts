@@ -6,7 +6,9 @@ import { promisify } from 'node:util'
 import type { ExecRequest } from '@portico/shared/api'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { execAnswer } from './guest.ts'
+import type { WireProcess } from './wire-processes.ts'
 import { type SeenRequest, WireServer } from './wire-server.ts'
+import type { WireSocket } from './wire-sockets.ts'
 
 const run = promisify(execFile)
 const readme = await readFile(join(import.meta.dirname, '..', 'README.md'), 'utf8')
@@ -17,6 +19,10 @@ const printed = [
   '0 hi\n\n',
   'Linux 6.12\n\n',
   '42\n\n',
+  '1\n2\n3\n0\n',
+  'a\nb\n\n0\n',
+  '/tmp\nme\n\n',
+  '200\n',
   '#!/bin/sh\necho hi\n\n3\n11\nrun.sh 18 755\ndata.bin 3 644\nlarge.bin 11 644\n',
   'once true\nonce true\nonce true\n',
   'long ago\n',
@@ -37,8 +43,33 @@ async function guest({ command, stdin, env }: ExecRequest, seen: SeenRequest) {
   if (line === 'uname -sr') return execAnswer({ stdout: 'Linux 6.12\n' })
   if (line.startsWith('expr')) return execAnswer({ stdout: `${Number(env?.A) + 1}\n` })
   if (line.startsWith('python3 -c')) return execAnswer({ stdout: `${stdin?.length}\n` })
+  if (line.startsWith('for i in 1 2 3')) return execAnswer({ stdout: '1\n2\n3\n' })
   await seen.abandoned
   return execAnswer()
+}
+
+/** A process of the snippets that does not end by itself. */
+async function lasting(process: WireProcess): Promise<boolean> {
+  if (process.request.command === 'sort') {
+    await process.until(() => !process.isStdinOpen)
+    process.print('stdout', `${process.stdin.toString().trim().split('\n').sort().join('\n')}\n`)
+    process.exit(0)
+    return true
+  }
+  if (!String(process.request.command).includes('http.server')) return false
+  process.print('stdout', 'Serving HTTP\n')
+  return true
+}
+
+/** A shell as the snippets see it. */
+async function shell(socket: WireSocket): Promise<void> {
+  socket.say({ type: 'session', id: 'ses1', offset: 0 })
+  socket.onMessage((text) => {
+    const { type, id, command } = JSON.parse(text)
+    if (type === 'close') return socket.say({ type: 'closed', exit_code: 0 })
+    if (command.startsWith('pwd')) socket.say({ type: 'stdout', id, data: '/tmp\nme\n' })
+    socket.say({ type: 'exit', id, exit_code: 0, duration_ms: 1 })
+  })
 }
 
 describe('the README', () => {
@@ -48,6 +79,12 @@ describe('the README', () => {
   beforeAll(async () => {
     wire = await WireServer.open()
     wire.exec = guest
+    const usual = wire.processes.script
+    wire.processes.script = async (process, request, seen) => {
+      if (!(await lasting(process))) await usual(process, request, seen)
+    }
+    void wire.sockets.next().then(shell)
+    wire.intercept('GET /v1/runs/*/proxy/8000/', (_seen, response) => response.end('hi'))
     folder = await mkdtemp(join(tmpdir(), 'sdk-readme-'))
     await mkdir(join(folder, 'node_modules', '@portico'), { recursive: true })
     await symlink(join(import.meta.dirname, '..'), join(folder, 'node_modules', '@portico', 'sdk'))

@@ -29,11 +29,12 @@ export async function read(request: IncomingMessage, response: ServerResponse): 
   return { method, path: url.pathname, query: url.searchParams, headers, body: Buffer.concat(chunks), abandoned }
 }
 
-/** Whether a request is one of a route, such as `POST /v1/runs` or `GET /v1/runs/*`. */
+/** Whether a request is one of a route, such as `POST /v1/runs`; a `*` stands for anything. */
 export function matches(route: string, seen: SeenRequest): boolean {
   const [method, path = ''] = route.split(' ')
   if (method !== seen.method) return false
-  return path.endsWith('*') ? seen.path.startsWith(path.slice(0, -1)) : seen.path === path
+  const [begin = '', end] = path.split('*')
+  return end === undefined ? seen.path === path : seen.path.startsWith(begin) && seen.path.endsWith(end)
 }
 
 /** The body of a request, as its schema reads it. */

@@ -24,8 +24,13 @@ import { newRequestId, newSandboxId } from '@portico/shared/ids'
 import { scriptedGuest } from './guest.ts'
 import { WireAccount } from './wire-account.ts'
 import { WireAdmin } from './wire-admin.ts'
+import { WireConsoles } from './wire-consoles.ts'
+import { WirePorts } from './wire-ports.ts'
+import { WireProcesses } from './wire-processes.ts'
 import { matches, parse, read, type SeenRequest } from './wire-request.ts'
 import { copies, hibernate, resume, type StoredSandbox, type StoredSnapshot, snapshot, wake } from './wire-saved.ts'
+import { printAnswer } from './wire-script.ts'
+import { WireSockets } from './wire-sockets.ts'
 
 export type { SeenRequest } from './wire-request.ts'
 
@@ -48,6 +53,12 @@ export class WireServer {
   images = ['node', 'python']
   /** What the guest answers to a command. */
   exec: (request: ExecRequest, seen: SeenRequest) => Promise<ExecResponse> | ExecResponse = scriptedGuest
+  /** What runs on by itself. */
+  readonly processes = new WireProcesses((process, request, seen) => printAnswer(process, request, seen, this.exec))
+  readonly ports = new WirePorts()
+  readonly consoles = new WireConsoles()
+  /** WebSockets: each waits here until a test takes it. */
+  readonly sockets: WireSockets
   readonly #server: Server
   /** Answers by their idempotency keys. */
   readonly #answered = new Map<string, { readonly request: string; readonly answer: Answer }>()
@@ -56,6 +67,7 @@ export class WireServer {
 
   private constructor() {
     this.#server = createServer((request, response) => void this.#serve(request, response))
+    this.sockets = new WireSockets(this.#server, this.apiKey)
   }
 
   static async open(): Promise<WireServer> {
@@ -95,13 +107,21 @@ export class WireServer {
   }
 
   async close(): Promise<void> {
+    this.sockets.close()
     this.#server.closeAllConnections()
     await new Promise((resolve) => this.#server.close(resolve))
   }
 
   /** Answers as the platform does. */
   async answer(seen: SeenRequest, response: ServerResponse): Promise<void> {
-    send(response, await this.#answer(seen))
+    const [, version, resource, id = '', verb, ...rest] = seen.path.split('/')
+    if (version !== 'v1' || resource !== 'runs' || verb !== 'processes') return send(response, await this.#answer(seen))
+    if (seen.headers.authorization !== `Bearer ${this.apiKey}`)
+      throw new AppError('unauthorized', 'cannot use the API: the key is not known')
+    const sandbox = this.sandboxes.get(id)
+    if (!sandbox) throw new AppError('sandbox_not_found', `cannot find sandbox ${id}`)
+    wake(sandbox)
+    await this.processes.answer(seen, response, rest)
   }
 
   /** Does what is asked as the platform does, and keeps the answer to itself. */
@@ -189,7 +209,7 @@ export class WireServer {
     return json(201, record)
   }
 
-  async #one(sandbox: StoredSandbox, seen: SeenRequest, [verb, sub]: readonly string[]): Promise<Answer> {
+  async #one(sandbox: StoredSandbox, seen: SeenRequest, [verb, sub, last]: readonly string[]): Promise<Answer> {
     switch (verb) {
       case 'exec':
         wake(sandbox)
@@ -207,6 +227,10 @@ export class WireServer {
         return json(200, resume(sandbox))
       case 'usage':
         return json(200, usage)
+      case 'ports':
+        return json(...this.ports.answer(sandbox.record, seen, sub, last))
+      case 'consoles':
+        return json(...this.consoles.answer(sandbox.record, seen, sub, last))
     }
     if (seen.method === 'DELETE') {
       this.sandboxes.delete(sandbox.record.id)

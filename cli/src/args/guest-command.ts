@@ -11,22 +11,25 @@ export interface GuestOptions {
   readonly shell?: string
   readonly env?: Variables
   readonly cwd?: string
+  readonly user?: string
   readonly timeout: number
   readonly interactive?: boolean
   readonly json?: boolean
 }
 
-export function addGuestOptions(command: Command): Command {
+/** `input` says what becomes of our standard input. */
+export function addGuestOptions(command: Command, input = 'pass standard input, as text, once it has ended'): Command {
   return command
     .option('--shell <line>', 'a line for the shell, instead of CMD')
     .option('-e, --env <name=value>', 'a variable for the command; repeatable', variable)
     .option('--cwd <dir>', 'working directory (default: /)')
+    .option('--user <user>', 'as whom, a name or number (default: root)')
     .addOption(
       new Option('--timeout <duration>', 'end the command after so long')
         .argParser(positiveDuration)
         .default(300, '5m'),
     )
-    .option('-i, --interactive', 'pass standard input, as text, once it has ended')
+    .option('-i, --interactive', input)
     .option('--json', 'print one line of JSON')
 }
 
@@ -41,7 +44,7 @@ export function guestCommand(words: readonly string[], { shell }: GuestOptions):
 
 /** The options as the SDK takes them; reads standard input if it is to be passed. */
 export async function execOptions(options: GuestOptions, signal: AbortSignal): Promise<ExecOptions> {
-  const { env, cwd, timeout } = options
+  const { env, cwd, user, timeout } = options
   const stdin = options.interactive ? await readInput(process.stdin, signal) : undefined
-  return { env, cwd, timeoutSec: timeout, stdin, signal }
+  return { env, cwd, user, timeoutSec: timeout, stdin, signal }
 }

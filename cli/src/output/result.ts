@@ -16,8 +16,10 @@ export async function printResult(terminal: Terminal, result: ExecResult, timeou
   await terminal.complain(result.stderr)
   const cut = [result.stdoutTruncated && 'standard output', result.stderrTruncated && 'standard error'].filter(Boolean)
   if (cut.length > 0) await terminal.complain(format(`the end of ${cut.join(' and ')} is missing: there was too much`))
-  if (result.timedOut) {
-    const limit = elapsed(timeoutSec * 1000)
-    await terminal.complain(format(`the command was ended after ${limit}`, 'Give it longer with --timeout.'))
-  }
+  if (result.timedOut) await terminal.complain(endedLate(timeoutSec))
+}
+
+/** What is said of a command that its timeout ended. */
+export function endedLate(timeoutSec: number): string {
+  return format(`the command was ended after ${elapsed(timeoutSec * 1000)}`, 'Give it longer with --timeout.')
 }

@@ -21,8 +21,19 @@ export class Terminal {
     return this.#errors.isTTY === true && process.env.TERM !== 'dumb'
   }
 
+  /** Whether standard output is a terminal. */
+  get isTerminal(): boolean {
+    return this.#output.isTTY === true
+  }
+
+  /** Its size, where standard output is a terminal that knows it. */
+  get size(): { readonly cols: number; readonly rows: number } | undefined {
+    const { columns, rows } = this.#output
+    return this.#output.isTTY === true && columns > 0 && rows > 0 ? { cols: columns, rows } : undefined
+  }
+
   /** Writes to standard output; resolves once it is out. */
-  async print(text: string): Promise<void> {
+  async print(text: string | Uint8Array): Promise<void> {
     await write(this.#output, text)
   }
 
@@ -32,13 +43,13 @@ export class Terminal {
   }
 
   /** Writes to standard error; resolves once it is out, or cannot be: there is nowhere left to say so. */
-  async complain(text: string): Promise<void> {
+  async complain(text: string | Uint8Array): Promise<void> {
     await write(this.#errors, text).catch(() => undefined)
   }
 }
 
-function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
-  if (text === '' || stream.destroyed) return Promise.resolve()
+function write(stream: NodeJS.WriteStream, text: string | Uint8Array): Promise<void> {
+  if (text.length === 0 || stream.destroyed) return Promise.resolve()
   return new Promise((resolve, reject) =>
     stream.write(text, (error) => {
       if (!error || ('code' in error && error.code === 'EPIPE')) resolve()
