@@ -16,6 +16,8 @@ export const paths = {
   temporary: join(home, 'tmp'),
   wranglerToml: join(root, 'wrangler.toml'),
   worker: join(root, 'edge', 'src', 'worker.ts'),
+  /** The web page, bundled. */
+  page: join(root, 'console', 'dist'),
   runner: join(root, 'runner', 'src', 'main.ts'),
   localConfig: join(root, 'deploy', 'local', 'platform.json'),
 } as const

@@ -22,6 +22,8 @@ type Configuration = Environment & { readonly env: Readonly<Record<string, Envir
 
 const configuration = parse(await readFile(paths.wranglerToml, 'utf8')) as unknown as Configuration
 const environments = Object.entries(configuration.env)
+/** What a field is, by its type. */
+const kinds: Readonly<Record<string, 'object' | 'files'>> = { DurableObjectNamespace: 'object', Fetcher: 'files' }
 const needed = await fieldsOfEnv()
 /** A deployment may do without these. */
 const optionalSecrets = ['PORTICO_SECRET_PREVIOUS']
@@ -39,7 +41,7 @@ describe.each([
 ])('%s', (_, name, environment) => {
   test('builds', async () => {
     const bound = await build(name)
-    for (const { name: field, kind } of needed) if (kind === 'object') expect(bound).toContain(`env.${field} (`)
+    for (const { name: field, kind } of needed) if (kind !== 'text') expect(bound).toContain(`env.${field}`)
     for (const variable of Object.keys(environment.vars)) expect(bound).toContain(`env.${variable} (`)
   }, 60_000)
 
@@ -101,9 +103,9 @@ async function build(environment: string): Promise<string> {
 }
 
 /** The fields of `Env`, read off its source. */
-async function fieldsOfEnv(): Promise<{ name: string; kind: 'object' | 'text' }[]> {
+async function fieldsOfEnv(): Promise<{ name: string; kind: 'object' | 'files' | 'text' }[]> {
   const source = await readFile(join(root, 'edge', 'src', 'env.ts'), 'utf8')
   const body = /export interface Env \{\n(.*?)\n\}/s.exec(source)?.[1] ?? ''
   const fields = [...body.matchAll(/^ {2}readonly (\w+)\??: (\w+)/gm)]
-  return fields.map(([, name = '', type]) => ({ name, kind: type === 'DurableObjectNamespace' ? 'object' : 'text' }))
+  return fields.map(([, name = '', type]) => ({ name, kind: kinds[type ?? ''] ?? 'text' }))
 }

@@ -64,7 +64,9 @@ read_vmm_release() {
 }
 read_vmm_release
 
-host_packages=(mmdebstrap bubblewrap erofs-utils e2fsprogs iproute2 nftables util-linux xz-utils cpio debian-archive-keyring wrk)
+host_packages=(mmdebstrap bubblewrap erofs-utils e2fsprogs iproute2 nftables util-linux xz-utils cpio debian-archive-keyring wrk curl)
+# For tests of the web page; a host that only runs machines does without.
+[[ ${PORTICO_BROWSER:-yes} == no ]] || host_packages+=(chromium fonts-dejavu-core)
 ((EUID == 0)) || host_packages+=(uidmap)
 
 # missing_packages: one a line; asks dpkg alone.
@@ -93,6 +95,15 @@ sdk_fingerprint() { tree_fingerprint sdk shared/src; }
 sdk_ready() {
   sdk_has_build || return 0
   [[ -f $sdk_stamp && -d $checkout/sdk/dist && $(<"$sdk_stamp") == "$(sdk_fingerprint)" ]]
+}
+
+# The web page that the front door serves.
+page_stamp=$cache/page.stamp
+page_has_build() { [[ -f $checkout/console/build.ts ]]; }
+page_fingerprint() { fingerprint "$(tree_fingerprint console)" -- "$checkout/package-lock.json"; }
+page_ready() {
+  page_has_build || return 0
+  [[ -f $page_stamp && -f $checkout/console/dist/index.html && $(<"$page_stamp") == "$(page_fingerprint)" ]]
 }
 
 # print_assets: the exact text of assets.json, or nothing while a part is missing.
@@ -129,6 +140,7 @@ is_ready() {
     initramfs) [[ -n $initramfs_folder && -f $initramfs_folder/initramfs.cpio ]] ;;
     images) [[ -d $images_folder ]] ;;
     sdk) sdk_ready ;;
+    page) page_ready ;;
     assets) assets_ready ;;
   esac
 }

@@ -8,7 +8,7 @@ watched=no
 
 declare -A titles=(
   [host-packages]='host packages' [node-packages]='npm packages' [mirror]='Debian mirror' [vmm-root]='machine root'
-  [build-root]='build root' [agent]='guest agent' [initramfs]='initramfs' [images]='preset images' [sdk]='SDK' [assets]='assets'
+  [build-root]='build root' [agent]='guest agent' [initramfs]='initramfs' [images]='preset images' [sdk]='SDK' [page]='web page' [assets]='assets'
 )
 declare -A started_at=()
 

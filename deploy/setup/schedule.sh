@@ -5,10 +5,10 @@
 
 declare -A needs=(
   [host-packages]='' [node-packages]='' [mirror]='host-packages' [vmm-root]='mirror' [build-root]='mirror'
-  [agent]='build-root' [initramfs]='vmm-root agent' [images]='mirror' [sdk]='node-packages' [assets]='vmm-root agent initramfs images'
+  [agent]='build-root' [initramfs]='vmm-root agent' [images]='mirror' [sdk]='node-packages' [page]='node-packages' [assets]='vmm-root agent initramfs images'
 )
 # The longest first, so that two cores stay busy to the end.
-step_order=(host-packages mirror images build-root vmm-root agent initramfs node-packages sdk assets)
+step_order=(host-packages mirror images build-root vmm-root agent initramfs node-packages sdk page assets)
 
 declare -A running=() # process group -> step
 step_limit=3600       # seconds; a slow line needs some 30 minutes for the 250 MB of packages

@@ -7,7 +7,7 @@ import { layers } from './layers.ts'
 /** Source files of a part, its tests left out: they may reach for what they test with. */
 async function sources(part: string): Promise<string[]> {
   const found: string[] = []
-  for await (const file of glob('**/*.ts', {
+  for await (const file of glob('**/*.{ts,tsx}', {
     cwd: join(root, part),
     exclude: (name) => ['node_modules', 'dist', 'setup'].includes(name),
   })) {

@@ -23,10 +23,12 @@ export const layers: readonly Layer[] = [
       '@portico/shared/dispose',
       '@portico/shared/errors',
       '@portico/shared/ids',
+      '@portico/shared/process-records',
       '@portico/shared/usage',
     ],
     never: ['node:', 'cloudflare:'],
   },
   { part: 'cli/src', may: ['@portico/sdk', '@portico/shared/errors'], never: ['cloudflare:'] },
+  { part: 'console/src', may: ['@portico/shared/api'], never: ['node:', 'cloudflare:'] },
   { part: 'deploy', may: ['@portico/sdk'], never: ['cloudflare:'] },
 ]

@@ -1,0 +1,9 @@
+/** The page's entry. */
+
+import '@xterm/xterm/css/xterm.css'
+import './style/page.css'
+import { render } from 'preact'
+import { App } from './app.tsx'
+
+const place = document.getElementById('page')
+if (place !== null) render(<App />, place)
