@@ -18,7 +18,10 @@ const results = join(process.env.PORTICO_HOME ?? join(root, '.portico'), 'tmp', 
 const vitest = join(dirname(createRequire(import.meta.url).resolve('vitest/package.json')), 'vitest.mjs')
 const filters = process.argv.slice(2)
 
-await mkdir(results, { recursive: true })
+// Shared by everything that runs, and gone with it: templates of machines (`kit/templates.ts`), and what Node has compiled, as most tests start programs of ours.
+process.env.PORTICO_TEST_TEMPLATES = join(results, 'templates')
+process.env.NODE_COMPILE_CACHE = join(results, 'compiled')
+await mkdir(process.env.PORTICO_TEST_TEMPLATES, { recursive: true })
 try {
   const runs = filters.length > 0 ? [await runVitest('some', filters)] : await everything()
   const passed = runs.reduce((sum, run) => sum + run.passed, 0)
@@ -29,12 +32,13 @@ try {
   await rm(results, { recursive: true, force: true })
 }
 
-/** What needs no virtual machine runs beside what does, which mostly waits for one core. */
+/** What needs no virtual machine runs beside what does, which mostly waits for one core. The lanes are about as long as each other. */
 async function everything(): Promise<Count[]> {
-  const parts = () => runVitest('parts', projects('shared', 'edge', 'runner', 'sdk', 'cli', 'tests'))
+  const parts = () => runVitest('parts', projects('shared', 'edge', 'runner', 'sdk', 'cli', 'console', 'tests'))
   const machines = () => runVitest('vm', projects('vm'))
   const boots = () => runVitest('boots', projects('boots'))
-  const lanes = await Promise.all([lane(runGo, parts, boots), lane(machines)])
+  const chaos = () => runVitest('chaos', projects('chaos'))
+  const lanes = await Promise.all([lane(runGo, parts, boots, chaos), lane(machines)])
   return [...lanes.flat(), await runVitest('alone', projects('alone'))]
 }
 

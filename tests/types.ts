@@ -13,6 +13,7 @@ const parts = [
   'runner',
   'sdk',
   'cli',
+  'console',
   'deploy',
   'tests',
   'tests/scale',

@@ -7,6 +7,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['portico-source'] } },
   test: {
     name: 'tests',
+    isolate: false,
     include: ['tests/**/*.test.ts', 'deploy/**/*.test.ts'],
     exclude: ['**/*.vm.test.ts', '**/node_modules/**'],
     dir: resolve(import.meta.dirname, '..'),

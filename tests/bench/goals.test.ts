@@ -16,6 +16,17 @@ describe('the goals of the benchmark', () => {
     expect(goalsOf([...peers, row('hibernate.64MiB', 'ms', [141])])).toEqual([undefined, undefined, false])
   })
 
+  it('hold a port to half of its floor and to localtunnel, where that ran', () => {
+    const rows = (ours: number) => [
+      row('port.rps.1', 'req/s', [ours], 'worker-object.rps.1', [1000]),
+      row('localtunnel.rps.1', 'req/s', [600]),
+    ]
+    expect(goalsOf(rows(600))).toEqual([true, undefined])
+    expect(goalsOf(rows(599))).toEqual([false, undefined])
+    expect(goalsOf(rows(599).slice(0, 1))).toEqual([true])
+    expect(goalsOf([row('port.rps.1', 'req/s', [499], 'worker-object.rps.1', [1000])])).toEqual([false])
+  })
+
   it('judge nothing by a peer that did not run, nor a row without a number', () => {
     const peer = unavailable('peer.criu.restore', 'ms', 'no such kernel')
     expect(goalsOf([peer, row('resume.64MiB', 'ms', [1])])).toEqual([undefined, undefined])

@@ -19,6 +19,28 @@ const rateOfFloor =
   ({ ratio, floor }) =>
     ratio === undefined ? undefined : { text: `<= ${limit}x ${floor?.name}`, met: ratio * limit >= 1 }
 
+/** At least so much of a rate. */
+const atLeast =
+  (limit: number): Judge =>
+  ({ p50, unit }) => ({ text: `>= ${limit} ${unit}`, met: p50 >= limit })
+
+/** A rate no less than that of another row, where that could be measured. */
+const noLessThan =
+  (other: string): Judge =>
+  ({ p50 }, rows) => {
+    const found = rows.find(({ name, n }) => n > 0 && name === other)
+    return found && { text: `>= ${other}`, met: p50 >= found.p50 }
+  }
+
+/** All of them that judge the row. */
+const both =
+  (...judges: readonly Judge[]): Judge =>
+  (found, rows) => {
+    const goals = judges.flatMap((judge) => judge(found, rows) ?? [])
+    if (goals.length === 0) return undefined
+    return { text: goals.map(({ text }) => text).join(' and '), met: goals.every(({ met }) => met) }
+  }
+
 /** Faster than each peer that ran; no goal where none did. */
 const fasterThanPeers =
   (what: 'checkpoint' | 'restore'): Judge =>
@@ -37,6 +59,10 @@ const goals: Readonly<Record<string, Judge>> = {
   'edge.rps.32': rateOfFloor(2),
   'edge.rps.256': rateOfFloor(2),
   'edge.p50.32': timesFloor(2),
+  'port.rps.1': both(rateOfFloor(2), noLessThan('localtunnel.rps.1')),
+  'port.rps.32': both(rateOfFloor(2), noLessThan('localtunnel.rps.32')),
+  'port.download.100MB': both(atLeast(200), noLessThan('localtunnel.download.100MB')),
+  'shell.command': timesFloor(0.5),
   'fork.pause.64MiB': atMost(60),
   'hibernate.64MiB': fasterThanPeers('checkpoint'),
   'snapshot.64MiB': fasterThanPeers('checkpoint'),

@@ -13,14 +13,27 @@ import { exec } from './exec.ts'
 import { forks } from './forks.ts'
 import { frontDoor } from './front-door.ts'
 import { judged } from './goals.ts'
+import { interactive } from './interactive.ts'
 import type { Measurement, Run } from './measurement.ts'
 import { memory } from './memory.ts'
+import { ports } from './ports.ts'
 import { saving } from './saving.ts'
 import { starts } from './starts.ts'
 import { type Row, table, unavailable } from './stats.ts'
 import { transfer } from './transfer.ts'
 
-const measurements: readonly Measurement[] = [create, starts, exec, forks, saving, memory, transfer, frontDoor]
+const measurements: readonly Measurement[] = [
+  create,
+  starts,
+  exec,
+  forks,
+  saving,
+  memory,
+  transfer,
+  frontDoor,
+  ports,
+  interactive,
+]
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { paths } from '@portico/deploy/checkout'
 import { type Engine, openEngine } from '@portico/runner/engine'
 import { newSandboxId } from '@portico/shared/ids'
+import { giveTemplates, keepTemplates } from '../kit/templates.ts'
 import { execute } from './guest-calls.ts'
 
 /** What every sandbox of the benchmark is. */
@@ -27,11 +28,13 @@ export async function withEngine<Value>(
   await mkdir(paths.temporary, { recursive: true })
   const stateDir = await mkdtemp(join(paths.temporary, 'bench-'))
   try {
+    await giveTemplates(stateDir)
     const engine = await openEngine({ stateDir, assets: paths.assets, logLevel: 'error', poolSize })
     try {
       return await run(engine, stateDir)
     } finally {
       await engine.close()
+      await keepTemplates(stateDir)
     }
   } finally {
     await rm(stateDir, { recursive: true, force: true })

@@ -7,6 +7,7 @@ import { openPlatform, type Platform } from '@portico/deploy/local'
 import { Portico } from '@portico/sdk'
 import { Relay } from '../kit/relay.ts'
 import { runnerState } from '../kit/runner-state.ts'
+import { giveTemplates, keepTemplates } from '../kit/templates.ts'
 import type { Client } from './model.ts'
 
 export interface ChaosClient extends Client {
@@ -50,6 +51,7 @@ export async function openScene(shapes: readonly RunnerShape[], tell: (left: str
     for (const { stateDir: folder } of platform?.fleet ?? []) {
       const { machines, processes, strays } = await runnerState(folder)
       for (const one of [...machines, ...processes, ...strays]) tell(`${one} is left when all is closed`)
+      await keepTemplates(folder)
     }
     for (const relay of [...tunnels, callers]) await relay[Symbol.asyncDispose]()
     await rm(stateDir, { recursive: true, force: true })
@@ -67,6 +69,7 @@ export async function openScene(shapes: readonly RunnerShape[], tell: (left: str
         printed = (printed + text).slice(-logKept)
       },
     })
+    for (const runner of platform.fleet) await giveTemplates(runner.stateDir)
     const port = await callers.open(platform.frontDoor.port)
     const clients = await clientsOf(platform, `http://127.0.0.1:${port}`)
     return {

@@ -74,6 +74,15 @@ describe('a newcomer', () => {
     expect(await platform.portico.snapshots()).toEqual([])
   })
 
+  it('types the lines of the section on what is live', async () => {
+    const [, live = ''] = /^## Live[^\n]*\n([\s\S]*?)^## /m.exec(readme) ?? []
+    const lines = [...live.matchAll(/^ {4}(.*)$/gm)].map((match) => match[1])
+    expect(lines).toHaveLength(7)
+    const { code, stdout, stderr } = await type('bash', '-euc', lines.join('\n'))
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^1\n2\n3\n\/tmp\n200\nproc\w+\nrun[a-z2-7]{26}\n$/)
+  })
+
   it('types the lines of the section for a team', async () => {
     const [, team = ''] = /^## For a team[^\n]*\n([\s\S]*?)^## /m.exec(readme) ?? []
     const lines = [...team.matchAll(/^ {4}(.*)$/gm)].map((match) => match[1])

@@ -6,6 +6,7 @@ import { paths } from '@portico/deploy/checkout'
 import { openPlatform, type Platform, type PlatformOptions } from '@portico/deploy/local'
 import { Portico } from '@portico/sdk'
 import { restartRunner } from './runner.ts'
+import { giveTemplates, keepTemplates } from './templates.ts'
 
 export interface TestPlatform {
   readonly platform: Platform
@@ -27,6 +28,7 @@ export async function testPlatform(options: Partial<PlatformOptions> = {}): Prom
   let platform: Platform
   try {
     platform = await openPlatform({ stateDir, log: (text) => printed.push(text), ...options })
+    for (const runner of platform.fleet) await giveTemplates(runner.stateDir)
   } catch (error) {
     await rm(stateDir, { recursive: true, force: true })
     throw new Error(`${String(error)}\n${printed.join('').slice(-8000)}`)
@@ -43,6 +45,7 @@ export async function testPlatform(options: Partial<PlatformOptions> = {}): Prom
     restartRunner: (signal) => restartRunner(platform, signal),
     async [Symbol.asyncDispose]() {
       await platform.close()
+      for (const runner of platform.fleet) await keepTemplates(runner.stateDir)
       await rm(stateDir, { recursive: true, force: true })
       if (process.env.PORTICO_TEST_LOG) process.stderr.write(printed.join(''))
     },

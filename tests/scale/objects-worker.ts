@@ -5,6 +5,7 @@ import type { Env } from '../../edge/src/env.ts'
 import { operations } from './objects-operations.ts'
 
 export { AccountObject } from '../../edge/src/durable/account.ts'
+export { ConsoleObject } from '../../edge/src/durable/console.ts'
 export { DirectoryObject } from '../../edge/src/durable/directory.ts'
 export { RegionObject } from '../../edge/src/durable/region.ts'
 export { RunnerObject } from '../../edge/src/durable/runner.ts'

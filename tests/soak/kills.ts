@@ -11,6 +11,7 @@ import { paths } from '@portico/deploy/checkout'
 import { forkSteps, hibernateSteps, resumeSteps, snapshotSteps } from '@portico/runner/engine'
 import { AppError } from '@portico/shared/errors'
 import { newSandboxId, newSnapshotId } from '@portico/shared/ids'
+import { giveTemplates } from '../kit/templates.ts'
 import { check, type Kept, startKeeper, turn } from './keeper.ts'
 import { RunnerProcess } from './runner-process.ts'
 import type { SoakSize } from './size.ts'
@@ -90,6 +91,7 @@ export async function killAtEveryStep(
 ): Promise<Survived[]> {
   await mkdir(paths.temporary, { recursive: true })
   const stateDir = await mkdtemp(join(paths.temporary, 'soak-'))
+  await giveTemplates(stateDir)
   const id = newSandboxId()
   let runner = await RunnerProcess.open(stateDir)
   const found: Survived[] = []

@@ -1,6 +1,7 @@
 /**
  * What the front door stands on, with nothing on top: a Worker that says hello, and a Worker that asks a Durable Object, which asks a peer over a
- * hibernatable WebSocket and waits for the echo. Plain JavaScript, served by workerd as it stands.
+ * hibernatable WebSocket and waits for the echo. `/object` is answered by the object itself, `/object/100MB` with so many bytes. Plain JavaScript,
+ * served by workerd as it stands.
  */
 
 export default {
@@ -26,6 +27,9 @@ export class Echo {
       this.#socket = server
       return new Response(null, { status: 101, webSocket: client })
     }
+    const { pathname } = new URL(request.url)
+    if (pathname === '/object') return new Response('ok\n')
+    if (pathname === '/object/100MB') return new Response(hundredMegabytes())
     const id = ++this.#last
     const body = new Uint8Array(await request.arrayBuffer())
     const message = new Uint8Array(4 + body.length)
@@ -43,4 +47,16 @@ export class Echo {
     this.#waiting.get(id)?.(new Uint8Array(message, 4))
     this.#waiting.delete(id)
   }
+}
+
+function hundredMegabytes() {
+  const piece = new Uint8Array(100_000)
+  const { readable, writable } = new FixedLengthStream(100_000_000)
+  const writer = writable.getWriter()
+  const send = async () => {
+    for (let sent = 0; sent < 1000; sent++) await writer.write(piece)
+    await writer.close()
+  }
+  send().catch(() => undefined)
+  return readable
 }

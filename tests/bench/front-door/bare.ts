@@ -3,14 +3,24 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import type { Target } from './load.ts'
 import { cpuSeconds, MeasuredProcess } from './process.ts'
 import type { Scene } from './scene.ts'
 
 const worker = join(import.meta.dirname, 'bare-worker.js')
 const peer = join(import.meta.dirname, 'echo-peer.ts')
 
+export interface Bare extends Scene {
+  /** Answered by the Worker. */
+  readonly hello: Target
+  /** Answered by the object, which asks nobody. */
+  readonly object: Target
+  /** Its workerd. */
+  readonly pid: number
+}
+
 /** Serves the bare Worker and connects its peer. */
-export async function openBare(directory: string, body: string): Promise<Scene & { readonly hello: Scene['target'] }> {
+export async function openBare(directory: string, body: string): Promise<Bare> {
   await mkdir(join(directory, 'objects'), { recursive: true })
   await copyFile(worker, join(directory, 'worker.js'))
   const config = join(directory, 'workerd.capnp')
@@ -25,10 +35,12 @@ export async function openBare(directory: string, body: string): Promise<Scene &
     const echo = await MeasuredProcess.start([process.execPath, peer, `ws://${address}/echo`], {}, 1, (line) =>
       line === 'connected' ? true : undefined,
     )
-    const target = { url: `http://${address}`, paths: ['/echo'], body, authorization: 'none' }
+    const target = { url: `http://${address}`, paths: ['/echo'], post: { body, authorization: 'none' } }
     return {
       target,
       hello: { ...target, paths: ['/hello'] },
+      object: { url: target.url, paths: ['/object'] },
+      pid: door.process.pid,
       cpu: async () => ({ workerd: await cpuSeconds(door.process.pid), peer: await cpuSeconds(echo.process.pid) }),
       [Symbol.asyncDispose]: async () => {
         await echo.process[Symbol.asyncDispose]()

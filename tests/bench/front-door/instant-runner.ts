@@ -38,6 +38,8 @@ const engine: Engine = {
     if (body !== undefined && !(body instanceof Uint8Array)) for await (const _piece of body);
     return { ...answered, body: whole() }
   },
+  connect: none,
+  borrow: none,
   destroy: async (sandbox) => {
     sandboxes.delete(sandbox)
     return usage

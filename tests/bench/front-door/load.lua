@@ -1,9 +1,14 @@
 -- What wrk sends, and what it prints when it is done: one line of JSON. Paths, key and body come by environment, so that no argument list shows them.
 
-wrk.method = "POST"
-wrk.body = os.getenv("LOAD_BODY")
-wrk.headers["content-type"] = "application/json"
-wrk.headers["authorization"] = os.getenv("LOAD_AUTHORIZATION")
+wrk.method = os.getenv("LOAD_METHOD")
+if wrk.method == "POST" then
+  wrk.body = os.getenv("LOAD_BODY")
+  wrk.headers["content-type"] = "application/json"
+  wrk.headers["authorization"] = os.getenv("LOAD_AUTHORIZATION")
+end
+if os.getenv("LOAD_HOST") ~= "" then
+  wrk.headers["Host"] = os.getenv("LOAD_HOST")
+end
 
 local requests = {}
 local last = 0

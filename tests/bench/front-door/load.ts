@@ -15,8 +15,10 @@ export interface Target {
   readonly url: string
   /** Asked in turn. */
   readonly paths: readonly string[]
-  readonly body: string
-  readonly authorization: string
+  /** Sent by POST, with the key; without it the requests are plain GETs. */
+  readonly post?: { readonly body: string; readonly authorization: string }
+  /** What the requests say as `Host`; that of the URL unless given. */
+  readonly host?: string
 }
 
 export interface Load {
@@ -57,8 +59,10 @@ export async function load(target: Target, { connections, seconds, latencies }: 
   const args = ['wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '30s', '-s', script, target.url]
   const environment = {
     LOAD_PATHS: target.paths.join(' '),
-    LOAD_BODY: target.body,
-    LOAD_AUTHORIZATION: target.authorization,
+    LOAD_METHOD: target.post === undefined ? 'GET' : 'POST',
+    LOAD_BODY: target.post?.body ?? '',
+    LOAD_AUTHORIZATION: target.post?.authorization ?? '',
+    LOAD_HOST: target.host ?? '',
     LOAD_LATENCIES: latencies ? 'yes' : 'no',
   }
   const said = await run(args, environment)

@@ -7,7 +7,7 @@ import { cpuSeconds, MeasuredProcess } from './process.ts'
 import type { Scene } from './scene.ts'
 
 const runner = resolve(import.meta.dirname, 'instant-runner.ts')
-const region = 'local'
+export const region = 'local'
 /** Calls go to them in turn, as no account sends all it does to one sandbox. */
 const sandboxes = 16
 
@@ -20,13 +20,16 @@ export async function openPortico(stateDir: string, body: string): Promise<Scene
     await platform.close()
   }
   try {
-    joined = await join(platform)
+    const { tunnel, token } = await enrolRunner(platform)
+    const command = [...runnerCommand, runner, tunnel]
+    const started = await MeasuredProcess.start(command, { RUNNER_TOKEN: token }, 1, isStarted)
+    joined = started.process
     const apiKey = await newKey(platform)
     const paths: string[] = []
     for (let n = 0; n < sandboxes; n++) paths.push(`/v1/runs/${await newSandbox(platform, apiKey)}/exec`)
     const [door, peer] = [platform.frontDoor.child.pid ?? 0, joined.pid]
     return {
-      target: { url: platform.url, paths, body, authorization: `Bearer ${apiKey}` },
+      target: { url: platform.url, paths, post: { body, authorization: `Bearer ${apiKey}` } },
       cpu: async () => ({ workerd: await cpuSeconds(door), peer: await cpuSeconds(peer) }),
       [Symbol.asyncDispose]: close,
     }
@@ -36,23 +39,25 @@ export async function openPortico(stateDir: string, body: string): Promise<Scene
   }
 }
 
-async function newKey({ url, adminKey }: Platform): Promise<string> {
+const isStarted = (line: string) => (line === 'started' ? true : undefined)
+
+/** A key of an account of its own. */
+export async function newKey({ url, adminKey }: Platform): Promise<string> {
   const { id } = await post<{ id: string }>(`${url}/admin/accounts`, adminKey, { name: 'bench' })
   return (await post<{ key: string }>(`${url}/admin/accounts/${id}/keys`, adminKey, { region, name: 'bench' })).key
 }
 
-async function join({ url, adminKey }: Platform): Promise<MeasuredProcess> {
-  const enrolled = await post<{ token: string }>(`${url}/admin/runners`, adminKey, { region, name: 'instant' })
-  const tunnel = `${url.replace(/^http/, 'ws')}/v1/runner/tunnel`
-  const command = [process.execPath, '--conditions', 'portico-source', runner, tunnel]
-  const { process: joined } = await MeasuredProcess.start(command, { RUNNER_TOKEN: enrolled.token }, 1, (line) =>
-    line === 'started' ? true : undefined,
-  )
-  return joined
+/** Makes room for one more runner: the URL of its tunnel and its token. */
+export async function enrolRunner({ url, adminKey }: Platform): Promise<{ tunnel: string; token: string }> {
+  const { token } = await post<{ token: string }>(`${url}/admin/runners`, adminKey, { region, name: 'bench' })
+  return { tunnel: `${url.replace(/^http/, 'ws')}/v1/runner/tunnel`, token }
 }
 
+/** How a program of a runner is started. */
+export const runnerCommand = [process.execPath, '--conditions', 'portico-source']
+
 /** A sandbox, as soon as the runner is there to take it. */
-async function newSandbox({ url }: Platform, apiKey: string): Promise<string> {
+export async function newSandbox({ url }: Platform, apiKey: string): Promise<string> {
   const limit = AbortSignal.timeout(20_000)
   for (;;) {
     try {

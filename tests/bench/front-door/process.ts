@@ -16,6 +16,13 @@ export class MeasuredProcess implements AsyncDisposable {
     this.#child = child
   }
 
+  /** Starts one that says nothing when it is ready. */
+  static launch(command: readonly string[], directory: string): MeasuredProcess {
+    return new MeasuredProcess(
+      spawn('setpriv', ['--pdeathsig', 'TERM', ...command], { cwd: directory, stdio: 'ignore' }),
+    )
+  }
+
   /** Resolves once it has printed a line for which `ready` has an answer. `descriptor` 3 is a control pipe, 1 its output. */
   static async start<Value>(
     command: readonly string[],

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds what the benchmark compares with and nothing else needs: a Debian root with gVisor, runc, CRIU and Python, in the
-# cache beside the other roots. Prints the folder. Done already: takes no lock and writes nothing.
+# Builds what the benchmark compares with and nothing else needs: a Debian root with gVisor, runc, CRIU, OpenSSH and Python, in
+# the cache beside the other roots. Prints the folder. Done already: takes no lock and writes nothing.
 set -euo pipefail
 shopt -s nullglob
 umask 022
@@ -23,13 +23,15 @@ build_root() {
   choose_mirror "$scratch/mirror"
   # shellcheck source=../../../deploy/setup/debian-root.sh
   source "$setup_folder/debian-root.sh"
-  extract_packages "$root" base-files libc-bin coreutils dash tar gzip mount python3-minimal runsc runc criu iptables
+  extract_packages "$root" base-files libc-bin coreutils dash tar gzip mount python3-minimal runsc runc criu iptables openssh-server openssh-client
   local name
   for name in {ip,ip6}tables{,-restore,-save}; do ln -s xtables-nft-multi "$root/usr/sbin/$name"; done
   run_inside "$root" /usr/sbin/ldconfig
   mkdir -p -- "$root"/{dev,proc,sys,run,tmp,mnt,old}
+  printf '%s\n' root:x:0:0:root:/tmp:/bin/sh sshd:x:100:65534::/run/sshd:/usr/sbin/nologin >"$root/etc/passwd"
   run_inside "$root" /usr/sbin/criu --version
   run_inside "$root" /usr/bin/python3 -c 'import os'
+  run_inside "$root" /usr/bin/ssh -V
 }
 
 # A set-up removes every *.partial, so the two never run at once.

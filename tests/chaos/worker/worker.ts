@@ -15,6 +15,12 @@ export class AccountObject extends real.AccountObject {
   }
 }
 
+export class ConsoleObject extends real.ConsoleObject {
+  evict(): void {
+    this.ctx.abort(why)
+  }
+}
+
 export class DirectoryObject extends real.DirectoryObject {
   evict(): void {
     this.ctx.abort(why)

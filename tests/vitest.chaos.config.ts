@@ -1,0 +1,3 @@
+import { vmProject } from './vm-project.ts'
+
+export default vmProject('chaos')
