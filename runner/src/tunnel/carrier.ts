@@ -14,9 +14,12 @@ export function webSocketCarrier(socket: WebSocket): Carrier {
     waiting = undefined
   }
   return {
-    send: (bytes) => {
+    send: (bytes, done) => {
       if (socket.readyState !== WebSocket.OPEN) throw new Error('the socket is not open')
-      socket.send(bytes, onSent)
+      socket.send(bytes, (error) => {
+        if (!error) done()
+        onSent()
+      })
     },
     full: () => {
       if (socket.bufferedAmount <= maxBuffered) return undefined

@@ -4,7 +4,7 @@ import { plain } from '../../testing/vectors.ts'
 import { decode } from './decode.ts'
 import { type Frame, frameType } from './frame.ts'
 import { maxMessage } from './limits.ts'
-import { Outbox } from './outbox.ts'
+import { giveBack, Outbox } from './outbox.ts'
 
 function takeAll(outbox: Outbox): Uint8Array[] {
   const messages: Uint8Array[] = []
@@ -69,4 +69,37 @@ test('small messages share a block and never overlap', () => {
   })
   expect(new Set(messages.map((message) => message.buffer)).size).toBe(1)
   expect(messages.map((message) => decode(message)[0]?.stream)).toEqual(messages.map((_, index) => index + 1))
+})
+
+test('what a carrier holds is not written to until it is given back, in any order', () => {
+  const steps = fc.array(fc.oneof(anyFrame, fc.constant('take' as const), fc.nat(5)), { maxLength: 80, size: 'max' })
+  fc.assert(
+    fc.property(steps, (list) => {
+      const outbox = new Outbox()
+      const held: { message: Uint8Array; copy: Uint8Array }[] = []
+      for (const step of list) {
+        if (step === 'take') held.push(...takeAll(outbox).map((message) => ({ message, copy: message.slice() })))
+        else if (typeof step === 'number') {
+          for (const { message } of held.splice(step % Math.max(1, held.length), 1)) giveBack(message)
+        } else outbox.frame(step.type, step.stream, step.payload)
+        for (const { message, copy } of held) expect(Buffer.compare(message, copy)).toBe(0)
+      }
+      for (const { message } of held) giveBack(message)
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('a large block is used again once all of it is given back', () => {
+  const outbox = new Outbox()
+  const large = () => {
+    for (let count = 0; count < 3; count++) outbox.frame(frameType.open, 1, new Uint8Array(65_000))
+    return outbox.take() as Uint8Array
+  }
+  const first = large()
+  const second = large()
+  expect(second.buffer).not.toBe(first.buffer)
+  giveBack(first)
+  const third = large()
+  expect(third.buffer).toBe(first.buffer)
 })

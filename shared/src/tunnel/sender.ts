@@ -12,7 +12,7 @@
 import { AppError } from '../errors.ts'
 import { frameType } from './frame.ts'
 import { headerLength, maxBacklog, maxData, maxHead, maxMessage } from './limits.ts'
-import { Outbox } from './outbox.ts'
+import { giveBack, Outbox } from './outbox.ts'
 import type { Stream } from './stream.ts'
 import { Turns } from './turns.ts'
 import type { Carrier } from './types.ts'
@@ -165,7 +165,7 @@ export class Sender {
     const { onCarrierFailed } = this.#options
     const carrier = this.#carrier
     try {
-      carrier.send(message)
+      carrier.send(message, () => giveBack(message))
       const wait = carrier.full?.()
       if (!wait) return
       this.#full = true

@@ -38,8 +38,11 @@ export interface TunnelStream {
 
 /** What carries the frames. */
 export interface Carrier {
-  /** Sends one or more whole frames, at most 1 MiB. The array is the carrier's: it is never written to again. Throwing ends the connection. */
-  send(bytes: Uint8Array): void
+  /**
+   * Sends one or more whole frames, at most 1 MiB. The array is the carrier's: it is not written to again, unless the carrier says by `done`, at most
+   * once, that it needs it no more. Throwing ends the connection.
+   */
+  send(bytes: Uint8Array, done: () => void): void
   /**
    * Asked after each send. A promise says that the carrier takes no more for now; nothing is sent until it resolves, and a rejection ends the connection.
    * A carrier that buffers without telling lets a peer that does not read fill this side's memory.
