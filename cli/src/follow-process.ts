@@ -24,7 +24,7 @@ export async function followProcess(
   const leaving = new AbortController()
   const { signal } = leaving
   let interrupts = 0
-  session.interrupt.divert((name) => {
+  const diverted = session.interrupt.divert((name) => {
     if (signal.aborted) process.exit(endedBy(name))
     const leave = (by: SignalName) => leaving.abort(new Interrupted(by))
     if (name !== 'SIGINT' || interrupts++ > 0) leave(name)
@@ -36,6 +36,8 @@ export async function followProcess(
     return await guest.wait({ signal })
   } finally {
     feeding?.[Symbol.dispose]()
+    // Who has been told to leave already goes at once when told again.
+    if (!signal.aborted) diverted[Symbol.dispose]()
   }
 }
 

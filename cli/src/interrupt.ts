@@ -39,9 +39,15 @@ export class Interrupt {
     return this.#controller.signal
   }
 
-  /** From now on every signal goes to `handle` and does nothing else. */
-  divert(handle: (name: SignalName) => void): void {
+  /** From now on every signal goes to `handle` and does nothing else, until the answer is disposed of. */
+  divert(handle: (name: SignalName) => void): Disposable {
+    const before = this.#handle
     this.#handle = handle
+    return {
+      [Symbol.dispose]: () => {
+        this.#handle = before
+      },
+    }
   }
 
   #arrive(name: SignalName): void {

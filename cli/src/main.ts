@@ -13,5 +13,6 @@ try {
   session.exitCode = exitCode
 }
 await session.progress.clear()
+await session.terminal.flush()
 // All has been said and done; a socket that its other side has yet to hang up is nothing to wait for.
 process.exit(session.exitCode)

@@ -1,4 +1,4 @@
-/** A program on a terminal in a sandbox, joined to ours. */
+/** The shell of a sandbox on a terminal, joined to ours. */
 
 import type { Sandbox, TerminalOptions } from '@portico/sdk'
 import { joinTerminal } from './join-terminal.ts'
@@ -12,7 +12,7 @@ const lingerSec = 60
 export async function runOnTerminal(
   session: Session,
   sandbox: Sandbox,
-  options: Pick<TerminalOptions, 'command' | 'cwd' | 'user'>,
+  options: Pick<TerminalOptions, 'cwd' | 'user'>,
 ): Promise<void> {
   // Throws where there is no terminal, before anything is started.
   assertTerminal(session)

@@ -68,22 +68,15 @@ describe('portico run', () => {
     expect(wire.sandboxes.size).toBe(0)
   })
 
-  it('says that output is missing', async () => {
-    wire.exec = () => execAnswer({ stdout_truncated: true })
-    const { stderr } = await run(['python', '--', 'x'])
-    expect(stderr).toBe('portico: the end of standard output is missing: there was too much\n')
-  })
-
   it('gives words after -- to no shell, options of the command included', async () => {
     await run(['python', '--', 'echo', '$HOME', '-e', '--json', 'a b'])
-    expect(bodyOf('POST /v1/runs/ID/exec')).toMatchObject({ command: ['echo', '$HOME', '-e', '--json', 'a b'] })
-    await run(['python', '--', 'echo hi'])
-    expect(JSON.parse(wire.requests.at(-2)?.body.toString() ?? '')).toMatchObject({ command: ['echo hi'] })
+    expect(bodyOf('POST /v1/runs/ID/processes')).toMatchObject({ command: ['echo', '$HOME', '-e', '--json', 'a b'] })
+    expect(await run(['python', '--', 'echo hi'])).toMatchObject({ code: 127, stderr: 'exec: echo hi: not found\n' })
   })
 
   it('gives a --shell line to the shell', async () => {
     await run(['python', '--shell', 'echo $HOME | wc'])
-    expect(bodyOf('POST /v1/runs/ID/exec')).toMatchObject({ command: 'echo $HOME | wc' })
+    expect(bodyOf('POST /v1/runs/ID/processes')).toMatchObject({ command: 'echo $HOME | wc' })
   })
 
   it('passes its options on', async () => {
@@ -91,24 +84,46 @@ describe('portico run', () => {
     const command = ['-e', 'A=1', '--env', 'B=x=y', '-e', 'TERM', '--cwd', '/app', '--timeout', '1m30s']
     await run([...sandbox, 'python', ...command, '--', 'pwd'])
     expect(bodyOf('POST /v1/runs')).toEqual({ image: 'python', vcpus: 2, mem_mib: 512, disk_mib: 2048, timeout: 600 })
-    expect(bodyOf('POST /v1/runs/ID/exec')).toEqual({
+    expect(bodyOf('POST /v1/runs/ID/processes')).toEqual({
       command: ['pwd'],
       timeout: 90,
+      buffer_bytes: 16 * 2 ** 20,
       env: { A: '1', B: 'x=y', TERM: 'xterm' },
       cwd: '/app',
     })
   })
 
-  it('passes standard input with -i and does not touch it without', async () => {
-    expect(await run(['python', '-i', '--', 'cat'], 'grüß\ndich')).toMatchObject({ code: 0, stdout: 'grüß\ndich' })
+  it('prints what comes when it comes, and passes standard input on with -i while it comes', async () => {
+    const running = new Running([...direct, 'run', 'python', '-i', '--', 'cat'], wire.environment)
+    running.child.stdin.write('grüß\n')
+    await running.printed('grüß\n')
+    expect(wire.sandboxes.size).toBe(1)
+    running.child.stdin.end('dich')
+    expect(await running.ended()).toEqual({ code: 0, stdout: 'grüß\ndich', stderr: '' })
+    expect(wire.sandboxes.size).toBe(0)
+  })
+
+  it('does not touch standard input without -i', async () => {
     expect(await run(['python', '--', 'cat'], 'unread')).toMatchObject({ code: 0, stdout: '' })
+  })
+
+  it('passes more on standard input than a request holds, and bytes that are no text', async () => {
+    const input = Buffer.alloc(3 * 2 ** 20, Buffer.from([0xff, 0xfe, 0x00]))
+    let got = Buffer.alloc(0)
+    wire.processes.script = async (guest) => {
+      await guest.until(() => !guest.isStdinOpen)
+      got = guest.stdin
+      guest.exit(0)
+    }
+    expect(await run(['python', '-i', '--', 'x'], input)).toEqual({ code: 0, stdout: '', stderr: '' })
+    expect(got.equals(input)).toBe(true)
   })
 
   it.each([
     ['bytes that are no text', Buffer.from([0xff, 0xfe, 0x00]), /not UTF-8/],
     ['more than fits', 'x'.repeat(1_000_001), /longer than 1 MB/],
-  ])('refuses %s on standard input before it creates anything', async (_what, input, message) => {
-    const ended = await run(['python', '-i', '--', 'cat'], input)
+  ])('refuses %s on standard input with --json before it creates anything', async (_what, input, message) => {
+    const ended = await run(['python', '-i', '--json', '--', 'cat'], input)
     expect(ended).toMatchObject({ code: 125, stdout: '', stderr: expect.stringMatching(message) })
     expect(wire.requests).toEqual([])
   })
@@ -199,18 +214,47 @@ describe('portico run when it is interrupted', () => {
     ['SIGTERM', 143],
     ['SIGHUP', 129],
   ] as const)('by %s ends the command, destroys the sandbox and ends with %d', async (signal, code) => {
-    const arrived = wire.arrival('POST /v1/runs/*')
+    const arrived = wire.arrival('GET /v1/runs/*/output')
     const running = new Running([...direct, 'run', 'python', '--', 'hang'], wire.environment)
-    const seen = await arrived
+    await arrived
     running.kill(signal)
-    await seen.abandoned
     expect(await running.ended()).toEqual({ code, stdout: '', stderr: '' })
+    expect(wire.processes.only.signals).toEqual(signal === 'SIGINT' ? ['SIGINT'] : [])
     expect(wire.count('DELETE /v1/runs/*')).toBe(1)
     expect(wire.sandboxes.size).toBe(0)
   })
 
+  it('by Ctrl-C gives the command the time to clean up, and ends as it does', async () => {
+    wire.processes.script = async (guest) => {
+      await guest.until(() => guest.signals.length > 0)
+      guest.print('stdout', 'saved\n')
+      guest.exit(6)
+    }
+    const arrived = wire.arrival('GET /v1/runs/*/output')
+    const running = new Running([...direct, 'run', 'python', '--', 'x'], wire.environment)
+    await arrived
+    running.kill('SIGINT')
+    expect(await running.ended()).toEqual({ code: 6, stdout: 'saved\n', stderr: '' })
+    expect(wire.sandboxes.size).toBe(0)
+  })
+
+  it('twice leaves a command that takes no notice, and destroys the sandbox', async () => {
+    const arrived = wire.arrival('GET /v1/runs/*/output')
+    const running = new Running([...direct, 'run', 'python', '--', 'stubborn'], wire.environment)
+    await arrived
+    const guest = wire.processes.only
+    running.kill('SIGINT')
+    await guest.until(() => guest.signals.length === 1)
+    const again = setInterval(() => running.kill('SIGINT'), 200)
+    await wire.arrival('DELETE /v1/runs/*')
+    clearInterval(again)
+    expect((await running.ended()).code).toBe(130)
+    expect(guest.signals[0]).toBe('SIGINT')
+    expect(wire.sandboxes.size).toBe(0)
+  })
+
   it('while it waits for standard input creates nothing', async () => {
-    const running = new Running([...direct, 'run', 'python', '-i', '--', 'cat'], wire.environment)
+    const running = new Running([...direct, 'run', 'python', '-i', '--json', '--', 'cat'], wire.environment)
     running.child.stdin.write('the beginning')
     await reads(running)
     running.kill('SIGINT')
@@ -231,7 +275,7 @@ describe('portico run when it is interrupted', () => {
   })
 
   it('takes signals of one moment for one, as a terminal and the wrapper both send it', async () => {
-    const arrived = wire.arrival('POST /v1/runs/*')
+    const arrived = wire.arrival('GET /v1/runs/*/output')
     wire.intercept('DELETE /v1/runs/*', async (_seen, response) => {
       running.kill('SIGINT')
       sendJson(response, 404, { error: 'gone', code: 'sandbox_not_found', retryable: false, request_id: 'req1' })

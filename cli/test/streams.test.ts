@@ -1,5 +1,6 @@
 /** Commands whose output comes as it goes, terminals, consoles and ports, against a platform in the test's own process. */
 
+import { readFile } from 'node:fs/promises'
 import { WireServer } from '@portico/sdk/test-server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { cli, direct, Running } from './process.ts'
@@ -27,6 +28,15 @@ function atTerminal(...args: string[]): Running {
   const quoted = [...direct, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')
   const line = `stty cols 100 rows 30; ${quoted}; echo "code $?"; stty -a`
   return new Running(['script', '-qec', line, '/dev/null'], { ...wire.environment, SHELL: '/bin/sh' })
+}
+
+/** Sends a signal to the CLI below a shell at a terminal. */
+async function signalChild(running: Running, signal: NodeJS.Signals): Promise<void> {
+  const children = async (pid: number) =>
+    (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ').map(Number)
+  const [shell = 0] = await children(running.child.pid ?? 0)
+  const [program = 0] = await children(shell)
+  process.kill(program, signal)
 }
 
 /** What `stty -a` says of a terminal as it was before. */
@@ -92,11 +102,21 @@ describe('portico exec', () => {
 
 describe('a terminal in a sandbox', () => {
   it('gets every key and the size, gives its exit code, and leaves ours as it was', async () => {
-    const running = atTerminal('exec', '-t', '-e', "A=it's", id, '--', 'top', '-d 1')
+    const options = ['-e', 'SECRET=hush', '--cwd', '/srv', '--user', 'nobody']
+    const running = atTerminal('exec', '-t', ...options, id, '--', 'top', '-d 1')
     const socket = await wire.sockets.next()
-    expect(socket.query.get('command')).toBe("export A='it'\\''s'; exec top '-d 1'")
-    expect(Object.fromEntries(socket.query)).toMatchObject({ cols: '100', rows: '30' })
-    socket.say({ type: 'session', id: 'ses1', offset: 0 })
+    expect(JSON.parse(wire.requests.findLast(({ path }) => path.endsWith('/consoles'))?.body.toString() ?? '')).toEqual(
+      {
+        command: ['top', '-d 1'],
+        env: { SECRET: 'hush' },
+        cwd: '/srv',
+        user: 'nobody',
+        cols: 100,
+        rows: 30,
+      },
+    )
+    expect(socket.path).toBe(`/v1/runs/${id}/consoles/con0/attach`)
+    socket.say({ type: 'joined', console: 'con0', access: 'write', cols: 100, rows: 30, offset: 0 })
     socket.print('screen')
     await running.printed('screen')
     running.child.stdin.write('\u0003')
@@ -104,6 +124,28 @@ describe('a terminal in a sandbox', () => {
     socket.say({ type: 'exit', exit_code: 3 })
     const { stdout } = await running.ended()
     expect(cooked.exec(stdout)?.[1]).toBe('3')
+    expect(wire.consoles.all.size).toBe(0)
+  })
+
+  it('runs on as a console when it is left, and goes with a signal', async () => {
+    const left = atTerminal('exec', '-t', id, '--', 'top')
+    const first = await wire.sockets.next()
+    first.say({ type: 'joined', console: 'con0', access: 'write', cols: 100, rows: 30, offset: 0 })
+    first.print('screen')
+    await left.printed('screen')
+    left.child.stdin.write('\u001d')
+    const { stdout } = await left.ended()
+    expect(stdout).toContain(`left console con0\r\nhint: portico console ${id} con0 joins it again\r\n`)
+    expect(cooked.exec(stdout)?.[1]).toBe('0')
+    expect([...wire.consoles.all.keys()]).toEqual(['con0'])
+    const ended = atTerminal('exec', '-t', id, '--', 'pid')
+    const second = await wire.sockets.next()
+    second.say({ type: 'joined', console: 'con1', access: 'write', cols: 100, rows: 30, offset: 0 })
+    second.print('screen')
+    await ended.printed('screen')
+    await signalChild(ended, 'SIGTERM')
+    expect(cooked.exec((await ended.ended()).stdout)?.[1]).toBe('143')
+    expect([...wire.consoles.all.keys()]).toEqual(['con0'])
   })
 
   it('is left by Ctrl-], and ours is as it was', async () => {
@@ -122,6 +164,11 @@ describe('a terminal in a sandbox', () => {
       code: 125,
       stderr: expect.stringMatching(/^portico: cannot use the terminal: there is none\n/),
     })
+    expect(await run('exec', '-t', '--timeout', '5s', id, '--', 'top')).toMatchObject({
+      code: 125,
+      stderr: expect.stringMatching(/^portico: cannot limit the time of a command on a terminal\nhint: /),
+    })
+    expect(wire.consoles.all.size).toBe(0)
   })
 })
 

@@ -74,12 +74,12 @@ describe('at a terminal', () => {
   ])(
     'Ctrl-C, which reaches %s and all of its group, ends the command and destroys the sandbox',
     async (_what, command) => {
-      const arrived = wire.arrival('POST /v1/runs/*')
+      const arrived = wire.arrival('GET /v1/runs/*/output')
       const running = atTerminal([...command, 'run', 'python', '--', 'hang'])
-      const seen = await arrived
+      await arrived
       running.child.stdin.write('\u0003')
-      await seen.abandoned
       expect((await running.ended()).code).toBe(130)
+      expect(wire.processes.only.signals).toEqual(['SIGINT'])
       expect(wire.count('DELETE /v1/runs/*')).toBe(1)
       expect(wire.sandboxes.size).toBe(0)
     },
@@ -121,7 +121,7 @@ describe('the wrapper', () => {
     ['SIGTERM', 143],
     ['SIGHUP', 129],
   ] as const)('passes %s on', async (signal, code) => {
-    const arrived = wire.arrival('POST /v1/runs/*')
+    const arrived = wire.arrival('GET /v1/runs/*/output')
     const running = new Running([...wrapped, 'run', 'python', '--', 'hang'], wire.environment)
     await arrived
     running.kill(signal)

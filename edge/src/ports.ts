@@ -492,6 +492,8 @@ export interface ConsolePort {
   describe(caller: Caller, run: string): Promise<Outcome<ConsoleRecord>>
   /** Ends its process and forgets it. */
   end(caller: Caller, run: string): Promise<Outcome<void>>
+  /** Its sandbox fell asleep or woke: it need not find that out by itself. */
+  moved(to: 'hibernated' | 'running'): Promise<Outcome<void>>
 }
 
 /** Finds the other objects. */

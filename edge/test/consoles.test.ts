@@ -63,6 +63,19 @@ describe('a console', () => {
     expect(await refusal(at(`/${made.id}`), { key: key() })).toMatchObject({ status: 404, code: 'not_found' })
   })
 
+  test('is forgotten in its sandbox, too, when it is deleted after its end', async () => {
+    const { id } = await create()
+    const viewer = await attach(id)
+    await viewer.event('joined')
+    const { process } = guest
+    process.end(3)
+    expect(await viewer.event('exit')).toMatchObject({ exit_code: 3 })
+    expect(await answer(at(`/${id}`), { key: key() })).toMatchObject({ state: 'exited', exit_code: 3 })
+    expect(process.removed).toBe(false)
+    await answer(at(`/${id}`), { method: 'DELETE', key: key() })
+    expect(process.removed).toBe(true)
+  })
+
   test('shows all viewers the same, and whoever joins later what was before', async () => {
     const { id } = await create()
     const first = await attach(id)
@@ -244,8 +257,8 @@ describe('a sandbox', () => {
     const { id } = await create()
     const view = await attach(id)
     await view.event('live')
+    // Nothing cuts the connection: the machine says nothing any more.
     await scene.post(`${run}/hibernate`)
-    guest.process.cut()
     expect(await view.event('link')).toMatchObject({ state: 'reconnecting' })
     const asked = guest.paths.length
     view.type('hello')
@@ -255,6 +268,25 @@ describe('a sandbox', () => {
     guest.process.print('awake')
     await view.shows('awake')
     expect(guest.process.input).toBe('')
+  })
+
+  test('that wakes on any use is woken by a key, which arrives once', async () => {
+    run = (await scene.created({ auto_resume: true })).id
+    const { id } = await create()
+    const view = await attach(id)
+    await view.event('live')
+    view.type('a')
+    await expect.poll(() => guest.process.input).toBe('a')
+    guest.process.print('a')
+    await view.shows('a')
+    await scene.post(`${run}/hibernate`)
+    expect(await view.event('link')).toMatchObject({ state: 'reconnecting' })
+    await expect.poll(() => guest.process.followers).toBe(0)
+    view.type('b')
+    await expect.poll(() => view.of('link').at(-1)).toEqual({ type: 'link', state: 'connected' })
+    guest.process.print('wake')
+    await view.shows('awake')
+    expect(guest.process.input).toBe('ab')
   })
 })
 

@@ -113,6 +113,8 @@ export class Line {
     this.#received = this.#acknowledged = 0
     this.#socket = socket
     this.#opened.resolve()
+    // Bounds what is sent ahead from the start. Besides, a socket on which nothing ever went up is not closed by the platform's runtime for 10 s.
+    if (this.#options.last === 'exit') void socket.send(JSON.stringify({ type: 'ack', bytes: 0 }))
     return socket
   }
 

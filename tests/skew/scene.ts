@@ -48,7 +48,7 @@ export class Scene implements AsyncDisposable {
       directory: join(folder, 'edge'),
       port: 0,
       variables: { PORTICO_SECRET: randomBytes(32).toString('hex'), ADMIN_KEY: adminKey, REGIONS_SERVED: 'local' },
-      ...(frontDoor === 'today' ? {} : { worker: join(import.meta.dirname, 'generation-1-worker.ts') }),
+      ...(frontDoor === 'today' ? {} : { worker: join(import.meta.dirname, 'generation-1-worker.mjs') }),
       log: (text) => printed.push(text),
     })
     const scene = new Scene(runner, folder, opened, adminKey, printed)

@@ -17,8 +17,7 @@ export interface GuestOptions {
   readonly json?: boolean
 }
 
-/** `input` says what becomes of our standard input. */
-export function addGuestOptions(command: Command, input = 'pass standard input, as text, once it has ended'): Command {
+export function addGuestOptions(command: Command): Command {
   return command
     .option('--shell <line>', 'a line for the shell, instead of CMD')
     .option('-e, --env <name=value>', 'a variable for the command; repeatable', variable)
@@ -29,7 +28,7 @@ export function addGuestOptions(command: Command, input = 'pass standard input, 
         .argParser(positiveDuration)
         .default(300, '5m'),
     )
-    .option('-i, --interactive', input)
+    .option('-i, --interactive', 'pass standard input on as it comes; with --json, as text, once it has ended')
     .option('--json', 'print one line of JSON')
 }
 

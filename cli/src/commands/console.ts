@@ -1,11 +1,10 @@
 /** `portico console ID [CONSOLE]`: joins a console, or makes one where there is none; or lists, shares and deletes them. */
 
-import type { ConsoleInfo, ConsoleView, Sandbox } from '@portico/sdk'
+import type { ConsoleInfo, Sandbox } from '@portico/sdk'
 import type { Command } from 'commander'
 import { positiveDuration } from '../args/duration.ts'
 import { CommandError } from '../command-error.ts'
-import { joinTerminal } from '../join-terminal.ts'
-import { format } from '../output/failure.ts'
+import { joinConsole } from '../join-console.ts'
 import { table } from '../output/table.ts'
 import { age } from '../output/time.ts'
 import { assertTerminal } from '../raw-mode.ts'
@@ -90,21 +89,7 @@ async function join(session: Session, sandbox: Sandbox, { id }: ConsoleInfo): Pr
   await using view = await sandbox.consoles.attach(id)
   const { size } = session.terminal
   if (view.access === 'write' && size !== undefined) await view.resize(size.cols, size.rows)
-  await joinTerminal(session, {
-    output: shown(session, view),
-    write: (input) => view.write(input),
-    resize: (cols, rows) => view.resize(cols, rows),
-    leave: () => view.close(),
-  })
-}
-
-async function* shown(session: Session, view: ConsoleView): AsyncGenerator<Uint8Array, void> {
-  for await (const event of view) {
-    if (event.type === 'output') yield event.bytes
-    else if (event.type === 'exit') session.exitCode = event.exitCode
-    else if (event.type === 'gap')
-      await session.terminal.complain(format(`${event.lost} bytes of output are no longer there`).replace('\n', '\r\n'))
-  }
+  await joinConsole(session, view)
 }
 
 function row({ id, name, state, exitCode, cols, rows, viewers, createdAt }: ConsoleInfo): string[] {

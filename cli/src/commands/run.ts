@@ -6,8 +6,9 @@ import type { Command } from 'commander'
 import { addGuestOptions, execOptions, type GuestOptions, guestCommand } from '../args/guest-command.ts'
 import { addSandboxOptions, createOptions, type SandboxOptions } from '../args/sandbox-options.ts'
 import { lines } from '../output/failure.ts'
-import { exitCodeOf, printResult } from '../output/result.ts'
+import { exitCodeOf } from '../output/result.ts'
 import { elapsed } from '../output/time.ts'
+import { followCommand, startCommand } from '../run-command.ts'
 import type { Session } from '../session.ts'
 
 type Options = SandboxOptions & GuestOptions
@@ -18,7 +19,7 @@ export function addRun(program: Command, session: Session): void {
     .description('run a command in a new sandbox, then destroy it')
     .action(async (image: string, words: string[], options: Options) => {
       const command = guestCommand(words, options)
-      const exec = await execOptions(options, session.signal)
+      const exec = options.json ? await execOptions(options, session.signal) : undefined
       await using portico = await session.connect()
       const begin = performance.now()
       await session.progress.begin(`creating a sandbox of ${image}`)
@@ -26,12 +27,14 @@ export function addRun(program: Command, session: Session): void {
       let usage: SandboxUsage | undefined
       try {
         await session.progress.done(`sandbox ready in ${elapsed(performance.now() - begin)}`)
-        const result = await sandbox.exec(command, exec)
-        session.exitCode = exitCodeOf(result)
-        if (options.json) {
+        if (exec === undefined)
+          await followCommand(session, await startCommand(session, sandbox, command, options), options)
+        else {
+          const result = await sandbox.exec(command, exec)
+          session.exitCode = exitCodeOf(result)
           usage = await destroy(session, sandbox)
           await session.terminal.printJson({ sandbox, ...result, usage })
-        } else await printResult(session.terminal, result, options.timeout)
+        }
       } finally {
         usage ??= await destroy(session, sandbox)
       }

@@ -42,6 +42,12 @@ export class Terminal {
     await write(this.#output, `${JSON.stringify(value)}\n`)
   }
 
+  /** Resolves once all that was ever written is out, or cannot be. */
+  async flush(): Promise<void> {
+    for (const stream of [this.#output, this.#errors])
+      if (!stream.destroyed) await new Promise<void>((resolve) => stream.write('', () => resolve()))
+  }
+
   /** Writes to standard error; resolves once it is out, or cannot be: there is nowhere left to say so. */
   async complain(text: string | Uint8Array): Promise<void> {
     await write(this.#errors, text).catch(() => undefined)

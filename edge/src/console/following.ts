@@ -38,6 +38,7 @@ export class Following {
   readonly #options: FollowingOptions
   #isActive = false
   #isUsed = false
+  #isDoubted = false
   #isOver = false
   #retryAt = 0
 
@@ -68,6 +69,13 @@ export class Following {
     this.#options.background(this.#run())
   }
 
+  /** The connection may have died in silence: it is given up, and the sandbox is looked at anew. */
+  lookAgain(): void {
+    if (!this.#isActive) return
+    this.#isDoubted = true
+    this.leave()
+  }
+
   /** Lets the process alone. */
   leave(): void {
     this.#options.attachment.leave()
@@ -84,8 +92,9 @@ export class Following {
       do {
         const isUse = this.#isUsed || this.#options.attachment.isUnanswered
         this.#isUsed = false
+        this.#isDoubted = false
         await this.#connect(isUse)
-      } while (this.#isUsed && !this.#isOver)
+      } while ((this.#isUsed || this.#isDoubted) && !this.#isOver)
     } finally {
       this.#isActive = false
       this.#options.onStopped()

@@ -174,9 +174,11 @@ export class Session {
     if (this.#options.clock.now() >= this.#following.retryAt) this.#following.follow()
   }
 
-  /** Ends the process, which counts as use of the sandbox. */
+  /** Ends the process and has the sandbox forget it, which counts as use. One that has exited is forgotten where that can be had now. */
   async end(): Promise<void> {
-    if (this.#state.over !== null) return
+    const { over } = this.#state
+    if (over?.kind === 'exited') await this.#options.wire.remove().catch(() => undefined)
+    if (over !== null) return
     try {
       const { ending } = await this.#options.wire.remove()
       this.#over({ kind: 'exited', ending: ending ?? killed })
@@ -185,6 +187,13 @@ export class Session {
       if (error.code !== 'not_found' && error.code !== 'sandbox_not_found') throw error
       this.#over({ kind: 'lost', error: error.toWire() })
     }
+  }
+
+  /** Its sandbox fell asleep or woke: who looks on is to know soon. */
+  moved(to: 'hibernated' | 'running'): void {
+    if (this.#state.over !== null || this.#state.leftAt !== null) return
+    if (to === 'hibernated') this.#following.lookAgain()
+    else this.#following.follow()
   }
 
   /** The alarm went off: goes on with whatever is due. */

@@ -63,6 +63,10 @@ export class ConsoleObject extends DurableObject<Env> implements ConsolePort {
     })
   }
 
+  moved(to: 'hibernated' | 'running'): Promise<Outcome<void>> {
+    return outcome('tell a console', () => this.#session?.moved(to))
+  }
+
   /** A socket that joins. */
   override async fetch(request: Request): Promise<Response> {
     const join = readJoin(request)

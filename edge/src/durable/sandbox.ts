@@ -213,6 +213,19 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
   #note(notes: readonly AuditNote[]): void {
     this.#audit.add(notes)
     this.#life.inBackground('seal the audit log', this.#audit.seal())
+    for (const { event } of notes) {
+      if (event === 'sandbox.hibernated') this.#tellConsoles('hibernated')
+      if (event === 'sandbox.resumed') this.#tellConsoles('running')
+    }
+  }
+
+  /** Whoever looks at a console hears of a sleep soon; a console that is not told finds it out by itself. */
+  #tellConsoles(to: 'hibernated' | 'running'): void {
+    const { console } = objectsOf(this.env)
+    const told = this.#consoles()
+      .all()
+      .map((id) => console(id).moved(to))
+    this.#life.inBackground('tell the consoles', Promise.all(told))
   }
 
   override alarm(): Promise<void> {

@@ -2,9 +2,7 @@
 
 import { DurableObject } from 'cloudflare:workers'
 
-// @ts-expect-error: a bundle has no types.
 export * from './frozen-1/worker.mjs'
-// @ts-expect-error: a bundle has no types.
 export { default } from './frozen-1/worker.mjs'
 
 export class ConsoleObject extends DurableObject {}
