@@ -38,7 +38,7 @@ async function everything(): Promise<Count[]> {
   const machines = () => runVitest('vm', projects('vm'))
   const boots = () => runVitest('boots', projects('boots'))
   const chaos = () => runVitest('chaos', projects('chaos'))
-  const lanes = await Promise.all([lane(runGo, parts, boots, chaos), lane(machines)])
+  const lanes = await Promise.all([lane(runGo, parts, boots), lane(machines, chaos)])
   return [...lanes.flat(), await runVitest('alone', projects('alone'))]
 }
 

@@ -11,5 +11,6 @@ export default defineConfig({
     include: ['tests/**/*.test.ts', 'deploy/**/*.test.ts'],
     exclude: ['**/*.vm.test.ts', '**/node_modules/**'],
     dir: resolve(import.meta.dirname, '..'),
+    testTimeout: 30_000,
   },
 })

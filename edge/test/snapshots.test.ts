@@ -36,9 +36,10 @@ describe('a snapshot', () => {
       const restored = await restore({ snapshot_id: first.snapshot_id })
       expect(restored.status).toBe(201)
       const made = runRecord.parse(await restored.json())
-      const { id: _id, created_at: _at, ...same } = source
+      const { id: _id, created_at: _at, url_template: _url, ...same } = source
       expect(made).toMatchObject({ ...same, restored_from: first.snapshot_id })
       expect(made.id).not.toBe(source.id)
+      expect(made.url_template).toContain(made.id)
       expect(await answer(`/v1/runs/${made.id}`, { key: scene.tenant.key })).toEqual(made)
     }
     expect(await (await remove(first.snapshot_id)).json()).toEqual({ id: first.snapshot_id, status: 'deleted' })

@@ -140,6 +140,8 @@ class PortExchange {
     try {
       for (;;) {
         const next = this.#stream.read()
+        // Whoever reads on sees it fail; until then nobody may be looking.
+        next.catch(() => undefined)
         // What came in the same message needs no timer.
         let piece = await Promise.race([next, turns()])
         if (piece === late) {
