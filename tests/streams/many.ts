@@ -35,14 +35,16 @@ async function cutWhileFollowing({ test, relay, say }: Scene, sandboxes: number,
     const { promise: halfway, resolve: reachHalf } = Promise.withResolvers<void>()
     const following = started.map(async (process) => {
       const hash = createHash('sha256')
+      let length = 0
       for await (const text of process.stdout) {
         hash.update(text)
+        length += text.length
         received += text.length
         if (received === firstHalves) reachHalf()
       }
       open--
       const { exitCode } = await process.wait()
-      return exitCode === 0 ? hash.digest('hex') : `exit ${exitCode}`
+      return { hash: hash.digest('hex'), length, exitCode }
     })
     await openGate(made, gates[0])
     await Promise.race([halfway, Promise.all(following)])
@@ -50,10 +52,12 @@ async function cutWhileFollowing({ test, relay, say }: Scene, sandboxes: number,
     say(`${what}: cut after ${megabytes(received)} with ${open} open`)
     relay.cut()
     await openGate(made, gates[1])
-    const hashes = await Promise.all(following)
-    const whole = hashes.filter((hash, index) => {
+    const outputs = await Promise.all(following)
+    const whole = outputs.filter(({ hash, length, exitCode }, index) => {
       const wanted = half(index, 0) + half(index, 1)
-      return hash === createHash('sha256').update(wanted).digest('hex')
+      const isWhole = exitCode === 0 && hash === createHash('sha256').update(wanted).digest('hex')
+      if (!isWhole) say(`process ${index} ended with ${exitCode}, and ${length} of ${wanted.length} characters came`)
+      return isWhole
     })
     return [
       exactly(`${what}: outputs complete by hash`, whole.length, total),

@@ -45,16 +45,18 @@ type kept struct {
 
 // pump moves what one output brings into the log.
 type pump struct {
-	file    *os.File
-	kind    output
-	taken   atomic.Int64 // bytes that were read and are in the log
-	writing atomic.Bool
-	moved   chan struct{} // taken has grown
-	ended   chan struct{}
+	file  *os.File
+	raw   syscall.RawConn
+	kind  output
+	taken atomic.Int64  // bytes that were read and are in the log
+	busy  atomic.Bool   // from before a read until what it brought is in the log
+	moved chan struct{} // taken has grown
+	ended chan struct{}
 }
 
 func newPump(file *os.File, kind output) *pump {
-	return &pump{file: file, kind: kind, moved: make(chan struct{}, 1), ended: make(chan struct{})}
+	raw, _ := file.SyscallConn() // a file that is open has one
+	return &pump{file: file, raw: raw, kind: kind, moved: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 func (p *pump) run(log *outputLog) {
@@ -62,21 +64,72 @@ func (p *pump) run(log *outputLog) {
 	defer func() { _ = p.file.Close() }()
 	piece := make([]byte, chunkSize)
 	for {
-		n, err := p.file.Read(piece)
+		n := 0
+		var fault error
+		err := p.raw.Read(func(fd uintptr) bool {
+			p.busy.Store(true)
+			n, fault = syscall.Read(int(fd), piece)
+			for fault == syscall.EINTR {
+				n, fault = syscall.Read(int(fd), piece)
+			}
+			if fault == syscall.EAGAIN {
+				p.rest()
+				return false
+			}
+			return true
+		})
 		if n > 0 {
-			p.writing.Store(true)
 			log.write(p.kind, piece[:n])
 			p.taken.Add(int64(n))
-			p.writing.Store(false)
-			select {
-			case p.moved <- struct{}{}:
-			default:
-			}
 		}
-		if err != nil {
+		p.rest()
+		if err != nil || fault != nil || n <= 0 {
 			return // its end; a terminal's is EIO
 		}
 	}
+}
+
+// rest ends what busy began.
+func (p *pump) rest() {
+	p.busy.Store(false)
+	select {
+	case p.moved <- struct{}{}:
+	default:
+	}
+}
+
+// waypoint is how far a pump has to come.
+type waypoint struct {
+	due int64
+	set bool
+}
+
+// reached tells whether all that was printed before the waypoint was first asked for is in the log. However busy the machine is, and however long it
+// stood still: a pipe that nobody had the time to read is no quiet one.
+func (p *pump) reached(w *waypoint) bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+	}
+	if w.set && p.taken.Load() >= w.due {
+		return true
+	}
+	// In this order: what has left the pipe by then is under way, or in the log.
+	waiting := readable(p.raw)
+	busy := p.busy.Load()
+	taken := p.taken.Load()
+	if waiting == 0 && !busy {
+		*w = waypoint{taken, true}
+		return true
+	}
+	if !w.set {
+		*w = waypoint{taken + waiting, true}
+		if busy {
+			w.due += chunkSize
+		}
+	}
+	return false
 }
 
 // spawn starts a process that is kept.
@@ -193,48 +246,41 @@ func (k *kept) bury(timeout time.Duration) {
 	close(k.done)
 }
 
-// drain waits until the outputs have ended or fallen quiet. A reader that holds the log may take its time.
+// drain waits until the outputs have ended or fallen quiet, or others have gone on printing for too long. What the process itself has printed is read in
+// any case. A reader that holds the log may take its time.
 func (k *kept) drain() {
 	step := time.NewTicker(drainStep)
 	defer step.Stop()
 	deadline := time.Now().Add(patience)
 	still, before := time.Now(), int64(-1)
+	waypoints := make([]waypoint, len(k.pumps))
 	for {
-		ended, writing, taken := true, false, int64(0)
-		for _, p := range k.pumps {
+		ended, busy, reached, taken := true, false, true, int64(0)
+		for i, p := range k.pumps {
 			select {
 			case <-p.ended:
 			default:
 				ended = false
 			}
-			writing = writing || p.writing.Load()
+			reached = p.reached(&waypoints[i]) && reached
+			busy = busy || p.busy.Load()
 			taken += p.taken.Load()
 		}
 		switch {
 		case ended:
 			return
-		case writing:
-			still, deadline = time.Now(), time.Now().Add(patience)
 		case taken != before:
 			still, before = time.Now(), taken
-		case time.Since(still) >= quiet && k.isEmpty():
+		case busy: // a reader that holds the log is slow
+			still, deadline = time.Now(), time.Now().Add(patience)
+		case time.Since(still) >= quiet && reached:
 			return
 		}
-		if time.Now().After(deadline) {
+		if time.Now().After(deadline) && reached {
 			return
 		}
 		<-step.C
 	}
-}
-
-// isEmpty tells whether nothing waits to be read.
-func (k *kept) isEmpty() bool {
-	for _, p := range k.pumps {
-		if raw, err := p.file.SyscallConn(); err == nil && readable(raw) > 0 {
-			return false
-		}
-	}
-	return true
 }
 
 func (k *kept) isOver() bool {

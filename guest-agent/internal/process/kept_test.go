@@ -10,7 +10,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -399,4 +402,44 @@ func TestUnknownProcessIsNotFound(t *testing.T) {
 			t.Errorf("%s: %d", path, status)
 		}
 	}
+}
+
+func TestOutputIsWholeHoweverLateItIsRead(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = write.Close() }() // a descendant that holds it open
+	log := newOutputLog(1<<20, &subject.output)
+	defer log.release()
+	p := newPump(read, toStdout)
+	k := &kept{log: log, pumps: []*pump{p}}
+	printed := bytes.Repeat([]byte("0123456789abcdef"), 3000)
+	if _, err := write.Write(printed); err != nil {
+		t.Fatal(err)
+	}
+	drained := make(chan struct{})
+	go func() { k.drain(); close(drained) }()
+	select {
+	case <-drained:
+		t.Fatal("what stood in the pipe was given up")
+	case <-time.After(3 * patience): // the machine had no time for the pump
+	}
+	go p.run(log)
+	<-drained
+	if _, end := log.span(); end != int64(len(printed)) {
+		t.Fatalf("%d of %d bytes", end, len(printed))
+	}
+}
+
+func TestWhoPrintsOnInTheBackgroundDoesNotHoldTheEndBack(t *testing.T) {
+	k := keep(t)
+	d := k.start(map[string]any{"shell": "while :; do echo noise; done & echo $! >&2", "buffer_bytes": 16 << 20})
+	k.wait(d.ID)
+	h := k.listen("GET", "/processes/output?id="+d.ID, nil).all()
+	pid, err := strconv.Atoi(strings.TrimSpace(h.stderr.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
 }

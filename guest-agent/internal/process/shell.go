@@ -44,10 +44,10 @@ type shellSession struct {
 	codes    *os.File // how that ended
 	escaped  bool     // commands cross on one line each
 	lock     sync.Mutex
-	waiting  []string      // runs given and not over, oldest first
-	ended    []string      // runs that are over, oldest first
-	begun    time.Time     // when the first of those that wait began
-	lines    chan string   // to the shell, in the order of waiting
+	waiting  []string    // runs given and not over, oldest first
+	ended    []string    // runs that are over, oldest first
+	begun    time.Time   // when the first of those that wait began
+	lines    chan string // to the shell, in the order of waiting
 	over     bool
 }
 
@@ -193,19 +193,11 @@ func (k *kept) mark(m mark) {
 // catchUp waits until what is in the pipes now is in the log. Others may go on writing: then what one pipe holds is enough.
 func (k *kept) catchUp() {
 	for _, p := range k.pumps {
-		raw, err := p.file.SyscallConn()
-		if err != nil {
-			continue
-		}
-		due := p.taken.Load() + readable(raw)
-		for p.taken.Load() < due || p.writing.Load() {
+		var here waypoint
+		for !p.reached(&here) {
 			select {
 			case <-p.moved:
 			case <-p.ended:
-				due = 0
-			}
-			if p.taken.Load() >= due && !p.writing.Load() {
-				break
 			}
 		}
 	}
