@@ -152,12 +152,15 @@ describe('with a keyboard alone', () => {
   it('leads from signing in to a terminal, out of it again, and out of a dialog', async () => {
     const tab = await browser.open()
     await tab.goto(`${host.platform.url}/console/`)
+    // The page puts the focus there by itself, a moment after it has loaded.
+    await tab.locator('input:focus').waitFor()
     await tab.keyboard.type(host.platform.apiKey)
     await tab.keyboard.press('Enter')
     await tab.getByRole('link', { name: 'demo' }).waitFor()
     await tabTo(tab, 'demo')
     await tab.keyboard.press('Enter')
     await tab.getByText('Connected').waitFor()
+    await tab.locator('textarea:focus').waitFor()
     await tab.keyboard.type('echo by-$((3+4))-keys\n')
     await shows(tab, 'by-7-keys')
     await tab.keyboard.press('Control+F6')
