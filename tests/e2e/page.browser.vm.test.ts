@@ -119,7 +119,8 @@ describe('files', () => {
   it('of a folder that is not there are one line that says so', async () => {
     await page.getByLabel('Path').fill('/nowhere')
     await page.getByRole('button', { name: 'Go' }).click()
-    await expect.poll(() => textOf(page.getByRole('alert'))).toMatch(/^cannot .*\/nowhere/)
+    const said = page.getByRole('region', { name: 'Files', exact: true }).getByRole('alert')
+    await expect.poll(() => textOf(said)).toMatch(/^cannot .*\/nowhere/)
   })
 })
 

@@ -21,7 +21,7 @@ export class ExecNotes {
   readonly #command: Command
   readonly #start: number
   readonly #timer: ReturnType<typeof setTimeout>
-  #begun: Promise<void> | undefined
+  #begun = false
 
   constructor(call: KeyCall, sandbox: string, command: Command) {
     this.#call = call
@@ -29,8 +29,8 @@ export class ExecNotes {
     this.#command = command
     this.#start = call.services.clock.now()
     this.#timer = setTimeout(() => {
-      this.#begun = this.#send([this.#started()])
-      inBackground('note a command', this.#begun)
+      this.#begun = true
+      inBackground('note a command', this.#send([this.#started()]))
     }, togetherMs)
   }
 
@@ -42,7 +42,7 @@ export class ExecNotes {
   /** The call failed. Where it never reached the sandbox there was no command. */
   failed(thrown: unknown): void {
     const { code } = AppError.from(thrown)
-    if (this.#begun === undefined && neverSent.includes(code)) clearTimeout(this.#timer)
+    if (!this.#begun && neverSent.includes(code)) clearTimeout(this.#timer)
     else this.#finish({ exit_code: null, error: code })
   }
 
@@ -51,9 +51,7 @@ export class ExecNotes {
     const at = this.#call.services.clock.now()
     const data = { command: this.#command, ...outcome, duration_ms: at - this.#start }
     const exit = { event: 'exec.exit', at, data }
-    const begun = this.#begun
-    const work = begun === undefined ? this.#send([this.#started(), exit]) : begun.then(() => this.#send([exit]))
-    inBackground('note a command', work)
+    inBackground('note a command', this.#send(this.#begun ? [exit] : [this.#started(), exit]))
   }
 
   #started(): AuditNote {

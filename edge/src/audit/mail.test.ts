@@ -63,3 +63,34 @@ test('a large batch does not wait', async () => {
   for (let count = 0; count < 255; count++) await mail.post(objects, mine, 's', [note('more')])
   expect(sent[0]?.events).toHaveLength(256)
 })
+
+test('a batch waits for the one before it, however long that takes, but not for ever', async () => {
+  const { clock, sent, objects, mail } = scene()
+  const arrived = Promise.withResolvers<void>()
+  const slow = {
+    sandbox: () => ({
+      note: async (caller: Caller, notes: readonly AuditNote[]) => {
+        await arrived.promise
+        return objects.sandbox('s').note(caller, notes)
+      },
+    }),
+  } as unknown as Objects
+  const first = mail.post(slow, mine, 's', [note('1')])
+  await clock.advance(gatherMs)
+  const second = mail.post(objects, mine, 's', [note('2')])
+  await clock.advance(gatherMs + 1000)
+  expect(sent).toEqual([])
+  arrived.resolve()
+  await first
+  await clock.advance(1000)
+  await second
+  expect(sent.map(({ events }) => events)).toEqual([['1'], ['2']])
+
+  const stuck = { sandbox: () => ({ note: () => new Promise(() => undefined) }) } as unknown as Objects
+  void mail.post(stuck, mine, 's', [note('3')])
+  await clock.advance(gatherMs)
+  const last = mail.post(objects, mine, 's', [note('4')])
+  await clock.advance(60_000)
+  await last
+  expect(sent.at(-1)?.events).toEqual(['4'])
+})
