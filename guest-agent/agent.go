@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico.dev/agent/internal/boot"
+	"portico.dev/agent/internal/container"
 	"portico.dev/agent/internal/files"
 	"portico.dev/agent/internal/http1"
 	"portico.dev/agent/internal/identity"
@@ -17,6 +18,7 @@ import (
 	"portico.dev/agent/internal/process"
 	"portico.dev/agent/internal/proto"
 	"portico.dev/agent/internal/reaper"
+	"portico.dev/agent/internal/services"
 	"portico.dev/agent/internal/tunnel"
 )
 
@@ -35,6 +37,8 @@ type agent struct {
 	bootTime time.Duration
 	ready    time.Time
 	phases   []boot.Phase
+	images   *container.Store
+	services *services.Supervisor
 }
 
 func newAgent(machine identity.Machine, graves *reaper.Reaper, cgroup int, heldOutput int64) *agent {
@@ -42,17 +46,27 @@ func newAgent(machine identity.Machine, graves *reaper.Reaper, cgroup int, heldO
 	environment := process.NewEnvironment()
 	runner := process.NewRunner(graves, environment, cgroup, max(heldOutput, minHeldOutput))
 	a.routes = map[string]map[string]http.HandlerFunc{
-		"/health":     {"GET": a.health},
-		"/identity":   {"POST": identity.Handler(machine, &a.gate, environment.SetSandbox)},
-		"/exec":       {"POST": runner.Exec(http1.CallerGone)},
-		"/files":      {"GET": files.Read, "HEAD": files.Read, "PUT": files.Write},
-		"/files/list": {"GET": files.List},
-		"/poweroff":   {"POST": a.powerOff},
-		"/ports":      {"GET": ports.List},
-		"/tcp":        {"POST": ports.Forward(http1.CallerGone)},
+		"/health":   {"GET": a.health},
+		"/identity": {"POST": identity.Handler(machine, &a.gate, environment.SetSandbox)},
+		"/exec":     {"POST": runner.Exec(http1.CallerGone)},
+		"/poweroff": {"POST": a.powerOff},
+		"/ports":    {"GET": ports.List},
+		"/tcp":      {"POST": ports.Forward(http1.CallerGone)},
 	}
+	maps.Copy(a.routes, files.Routes(http1.CallerGone))
 	maps.Copy(a.routes, process.NewTable(runner, http1.CallerGone).Routes())
+	a.images = &container.Store{}
+	a.services = services.New(runner, a.images, cgroup)
+	maps.Copy(a.routes, a.images.Routes())
+	maps.Copy(a.routes, a.services.Routes(http1.CallerGone))
 	return a
+}
+
+// stopServices gives services their end in their order, for half of a budget at most, and tells what is left of it.
+func (a *agent) stopServices(budget time.Duration) time.Duration {
+	begun := time.Now()
+	a.services.StopAll(budget / 2)
+	return max(budget-time.Since(begun), 0)
 }
 
 // booted notes that everything is there and how long that took.
@@ -69,14 +83,16 @@ func (a *agent) bootLine() string {
 }
 
 // serveHTTP answers requests on the streams of all sessions, for ever.
-func (a *agent) serveHTTP() {
+func (a *agent) serveHTTP() { serveStreams(a.tunnel.Listener, a.dispatch) }
+
+func serveStreams(listener *tunnel.Listener, dispatch http.HandlerFunc) {
 	for {
-		stream, err := a.tunnel.Listener.Accept()
+		stream, err := listener.Accept()
 		if err != nil {
 			say(fmt.Sprintf("cannot go on serving: %s", err))
 			return
 		}
-		go http1.Serve(stream, a.dispatch)
+		go http1.Serve(stream, dispatch)
 	}
 }
 

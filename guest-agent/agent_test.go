@@ -213,7 +213,7 @@ func TestRoutes(t *testing.T) {
 		status             int
 	}{
 		{"GET", "/nothing", proto.CodeNotFound, 404}, {"GET", "/", proto.CodeNotFound, 404},
-		{"GET", "/exec", proto.CodeMethodNotAllowed, 405}, {"DELETE", "/files", proto.CodeMethodNotAllowed, 405},
+		{"GET", "/exec", proto.CodeMethodNotAllowed, 405}, {"POST", "/files", proto.CodeMethodNotAllowed, 405},
 		{"POST", "/exec", proto.CodeInvalidJson, 400}, {"PUT", "/files?path=../x", proto.CodeInvalidPath, 400},
 		{"GET", "/files?path=%2&x", proto.CodeInvalidRequest, 400},
 	} {

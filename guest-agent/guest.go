@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"portico.dev/agent/internal/boot"
+	"portico.dev/agent/internal/disk"
 	"portico.dev/agent/internal/identity"
 	"portico.dev/agent/internal/link"
 	"portico.dev/agent/internal/proto"
@@ -29,7 +31,7 @@ const (
 func runInGuest() {
 	holdStandardFiles()
 	outliveSignals()
-	machine, err := boot.Boot()
+	machine, waited, err := bootMachine()
 	if err != nil {
 		say(err.Error())
 		shutdown.PowerOff()
@@ -40,26 +42,59 @@ func runInGuest() {
 	}
 	graves := reaper.New()
 	go graves.Run()
-	begun := time.Now()
-	port, err := link.Open(machine.Channel)
-	if err != nil {
+	agent := newAgent(identity.Guest{Grow: func() { growDisk(machine.Disk) }}, graves, machine.Cgroup, readMemory()/4)
+	maps.Copy(agent.routes, disk.New(machine.Disk).Routes())
+	if err := agent.images.Use(machine.Disk.Folder()); err != nil {
+		say(fmt.Sprintf("cannot use the scratch disk for containers: %s", err))
+	}
+	if err := serveMachine(agent, machine, waited); err != nil {
 		say(err.Error())
 		shutdown.PowerOff()
 	}
-	machine.Phases = append(machine.Phases, boot.Phase{Name: "channel", Spent: time.Since(begun)})
-	agent := newAgent(identity.Guest{Grow: func() { growDisk(machine.Disk) }}, graves, machine.Cgroup, readMemory()/4)
-	agent.booted(boot.Uptime(), machine.Phases)
-	say(agent.bootLine())
-	go agent.serveHTTP()
-	go serveSessions(agent, port)
 
 	budget := <-agent.poweroff
 	agent.tunnel.GoAway(goingDown, goodbye)
-	shutdown.EndProcesses(graves, shutdown.SignalAll, budget)
+	shutdown.EndProcesses(graves, shutdown.SignalAll, agent.stopServices(budget))
 	if err := shutdown.Flush(machine.Disk); err != nil {
 		say(err.Error())
 	}
 	shutdown.PowerOff()
+}
+
+// bootMachine brings the machine up; what it is given to serve with is nil unless the machine had to wait for its disks.
+func bootMachine() (*boot.Machine, *waiting, error) {
+	machine, err := boot.Begin()
+	if err != nil || !machine.Waits {
+		if err == nil {
+			err = machine.Finish()
+		}
+		return machine, nil, err
+	}
+	waited, err := awaitWord(machine)
+	if err != nil {
+		return machine, nil, err
+	}
+	return machine, waited, machine.Finish()
+}
+
+// serveMachine begins to serve the channel, or goes on with it.
+func serveMachine(agent *agent, machine *boot.Machine, waited *waiting) error {
+	if waited != nil {
+		agent.booted(boot.Uptime(), machine.Phases)
+		waited.handOver(agent)
+		return nil
+	}
+	begun := time.Now()
+	port, err := link.Open(machine.Channel)
+	if err != nil {
+		return err
+	}
+	machine.Phases = append(machine.Phases, boot.Phase{Name: "channel", Spent: time.Since(begun)})
+	agent.booted(boot.Uptime(), machine.Phases)
+	say(agent.bootLine())
+	go agent.serveHTTP()
+	go serveSessions(agent, port)
+	return nil
 }
 
 // growDisk lets a machine be that cannot grow its disk: it has the room that it had.

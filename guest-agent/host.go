@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/signal"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"portico.dev/agent/internal/boot"
+	"portico.dev/agent/internal/disk"
 	"portico.dev/agent/internal/identity"
 	"portico.dev/agent/internal/reaper"
 	"portico.dev/agent/internal/shutdown"
@@ -31,6 +33,7 @@ func runOnHost(path string) error {
 	graves := reaper.New()
 	go graves.Run()
 	agent := newAgent(&identity.Pretend{}, graves, -1, hostMemory)
+	maps.Copy(agent.routes, disk.New(disk.Pretend{}).Routes())
 	listener, err := net.Listen("unix", path)
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w", err)
@@ -45,7 +48,7 @@ func runOnHost(path string) error {
 	}
 	_ = listener.Close()
 	agent.tunnel.GoAway(goingDown, goodbye)
-	shutdown.EndProcesses(graves, signalDescendants, budget)
+	shutdown.EndProcesses(graves, signalDescendants, agent.stopServices(budget))
 	return nil
 }
 

@@ -1,6 +1,7 @@
 // The agent is PID 1 of every virtual machine: it boots it, links to the runner, serves docs/protocol.md, and shuts it down.
 //
 //	agent                       as PID 1 of a machine
+//	agent -container NAME       as PID 1 of a container that the agent itself starts
 //	agent -serve unix:PATH      as an ordinary process, for tests and fakes: the same protocol on a socket; no mounts, no clock, no host name
 package main
 
@@ -8,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"portico.dev/agent/internal/container"
 )
 
 // version is set by the build.
@@ -24,6 +27,8 @@ func main() {
 			say(err.Error())
 			os.Exit(1)
 		}
+	case os.Getpid() == 1 && len(os.Args) == 3 && os.Args[1] == container.Argument:
+		container.Main()
 	case os.Getpid() == 1 && len(os.Args) == 1:
 		runInGuest()
 	default:

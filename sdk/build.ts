@@ -1,5 +1,5 @@
 /**
- * `npm run build`: what users of the package import. `dist/index.js` and `dist/admin.js` are ES modules for Node 20, Deno, Workers and browsers, which
+ * `npm run build`: what users of the package import. `dist/{index,admin,iris}.js` are ES modules for Node 20, Deno, Workers and browsers, which
  * share `dist/common-*.js` (so an error of the one is an instance of the other's class), with the shared contract inside and zod (half a megabyte, and
  * often there already) outside; `dist/*.d.ts` are their types, which name nothing that users do not have.
  *
@@ -15,7 +15,9 @@ import { build } from 'esbuild'
 
 const here = import.meta.dirname
 /** What users import. */
-const entries = ['index', 'admin']
+const entries = ['index', 'admin', 'iris']
+/** What a declaration says of another one. */
+const relative = /from '(\.\.?\/[\w/-]+)\.ts'/g
 const output = resolve(process.argv[2] ?? join(here, 'dist'))
 
 await mkdir(output, { recursive: true })
@@ -66,18 +68,28 @@ async function declarations(): Promise<string[]> {
   for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
     if (made.has(name)) continue
     const emitted = await readFile(join(work, 'sdk', 'src', `${name}.d.ts`), 'utf8')
-    made.set(name, join(work, `${name}.d.ts`))
-    await writeFile(join(work, `${name}.d.ts`), standalone(emitted, name))
-    waiting.push(...[...emitted.matchAll(/from '\.\/([\w-]+)\.ts'/g)].map((found) => found[1] ?? ''))
+    made.set(name, join(work, `${flat(name)}.d.ts`))
+    await writeFile(join(work, `${flat(name)}.d.ts`), standalone(emitted, name))
+    waiting.push(...[...emitted.matchAll(relative)].map((found) => named(name, found[1] ?? '')))
   }
   return [...made.values()]
+}
+
+/** The name below `src` of what `from` imports. */
+function named(from: string, path: string): string {
+  return join(dirname(from), path)
+}
+
+/** All declarations lie in one folder. */
+function flat(name: string): string {
+  return name.replaceAll('/', '-')
 }
 
 /** A declaration without what only this checkout has: `.ts` in imports, and the shared folder. */
 function standalone(text: string, name: string): string {
   const codes = errorCodes.map((code) => `'${code}'`).join(' | ')
   const alone = text
-    .replaceAll(/from '(\.\/[\w-]+)\.ts'/g, "from '$1.js'")
+    .replaceAll(relative, (_whole, path: string) => `from './${flat(named(name, path))}.js'`)
     .replace(/import type \{ ErrorCode \} from '@portico\/shared\/errors';/, `type ErrorCode = ${codes};`)
   if (/(from |import\()'@portico\//.test(alone))
     throw new Error(`cannot build the SDK: the types of ${name} name a folder of this checkout`)

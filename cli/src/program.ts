@@ -6,7 +6,9 @@ import { Command } from 'commander'
 import { addAdmin } from './commands/admin.ts'
 import { addAttach } from './commands/attach.ts'
 import { addAudit } from './commands/audit.ts'
+import { addCheckpoint } from './commands/checkpoint.ts'
 import { addConsole } from './commands/console.ts'
+import { addCp } from './commands/cp.ts'
 import { addCreate } from './commands/create.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addExec } from './commands/exec.ts'
@@ -16,20 +18,29 @@ import { addHistory } from './commands/history.ts'
 import { addImages } from './commands/images.ts'
 import { addKill } from './commands/kill.ts'
 import { addList } from './commands/list.ts'
+import { addLs } from './commands/ls.ts'
+import { addMkdir } from './commands/mkdir.ts'
+import { addMv } from './commands/mv.ts'
 import { addOutput } from './commands/output.ts'
 import { addPorts } from './commands/ports.ts'
 import { addPs } from './commands/ps.ts'
 import { addRestore } from './commands/restore.ts'
+import { addRm } from './commands/rm.ts'
 import { addRun } from './commands/run.ts'
 import { addRunners } from './commands/runners.ts'
+import { addSearch } from './commands/search.ts'
+import { addService } from './commands/service.ts'
 import { addSet } from './commands/set.ts'
 import { addShell } from './commands/shell.ts'
 import { addSnapshot } from './commands/snapshot.ts'
 import { addSnapshots } from './commands/snapshots.ts'
+import { addStat } from './commands/stat.ts'
 import { addStop } from './commands/stop.ts'
+import { addStore } from './commands/store.ts'
 import { addUp } from './commands/up.ts'
 import { addUrl } from './commands/url.ts'
 import { addUsage } from './commands/usage.ts'
+import { addWatch } from './commands/watch.ts'
 import { addWebhooks } from './commands/webhooks.ts'
 import { format } from './output/failure.ts'
 import { Session } from './session.ts'
@@ -47,6 +58,16 @@ const commands = [
   addKill,
   addPorts,
   addUrl,
+  addService,
+  addLs,
+  addStat,
+  addMkdir,
+  addCp,
+  addMv,
+  addRm,
+  addSearch,
+  addWatch,
+  addStore,
   addList,
   addSet,
   addStop,
@@ -54,6 +75,7 @@ const commands = [
   addSnapshot,
   addRestore,
   addSnapshots,
+  addCheckpoint,
   addHibernate,
   addResume,
   addImages,
@@ -74,6 +96,7 @@ Examples:
   portico exec "$(portico create python)" --shell 'echo $((6 * 7))'
   portico shell "$id"
   curl "$(portico url "$id" 8000)"
+  portico cp . "$id:/app" && portico ls "$id" /app
   portico fork --count 3 "$id" | xargs portico stop
   portico restore "$(portico snapshot "$id")"
   portico stop $(portico list -q)

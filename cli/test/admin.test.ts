@@ -73,6 +73,20 @@ describe('portico admin keys', () => {
   })
 })
 
+describe('portico admin signing-keys', () => {
+  it('lists and rotates', async () => {
+    expect((await run('admin', 'signing-keys')).stdout).toBe('ID  STATUS  AGE  RETIRED  LAST TOKEN ENDS\n')
+    await run('admin', 'signing-keys', 'rotate')
+    const { code, stdout } = await run('admin', 'signing-keys', 'rotate')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^ID .*\nsig2 +signing +\S+ .* - +-\nsig1 +retired .* ago +-\n$/)
+    expect(JSON.parse((await run('admin', 'signing-keys', 'list', '--json')).stdout)).toMatchObject([
+      { id: 'sig2', status: 'signing' },
+      { id: 'sig1', status: 'retired' },
+    ])
+  })
+})
+
 describe('portico runners', () => {
   it('enrols one and prints its token alone', async () => {
     const { code, stdout, stderr } = await run('runners', 'enrol', '--region', 'us', '--name', 'rack')

@@ -115,7 +115,7 @@ describe('portico list', () => {
 
   it('prints ids alone with -q, and everything with --json', async () => {
     const id = await create()
-    expect((await run('ls', '-q')).stdout).toBe(`${id}\n`)
+    expect((await run('list', '-q')).stdout).toBe(`${id}\n`)
     expect(JSON.parse((await run('list', '--json')).stdout)).toMatchObject([{ id, image: 'python', timeoutSec: 300 }])
   })
 

@@ -18,9 +18,15 @@ import type { Access, Call, Principals, Services, Subject } from './call.ts'
 import { objectsOf } from './durable/objects.ts'
 import type { Env } from './env.ts'
 import { RouteCache } from './guest/route-cache.ts'
+import { connectErrorResponse } from './iris/connect-errors.ts'
+import { assertConnect } from './iris/connect-request.ts'
+import { TokenGate } from './iris/token-gate.ts'
+import { TokenKeys } from './iris/token-keys.ts'
 import { logFailure, logOperation } from './log.ts'
 import { errorResponse, withRequestId } from './middleware/answer.ts'
 import { readJson } from './middleware/json-body.ts'
+import { Refusal } from './middleware/refusal.ts'
+import { placeOf } from './port/host.ts'
 import { PortRoutes } from './port/routes.ts'
 import type { Scope } from './ports.ts'
 import { imagesKnownMs } from './routes/images.ts'
@@ -40,6 +46,7 @@ type Handler = (visit: Visit) => Promise<Response>
 
 /** What an isolate keeps between requests, measured by `clock`. */
 export function servicesOf(clock: Clock): Services {
+  const tokenKeys = new TokenKeys(clock)
   return {
     clock,
     gate: new Gate(clock),
@@ -48,6 +55,8 @@ export function servicesOf(clock: Clock): Services {
     ports: new PortRoutes(clock),
     mail: new AuditMail(clock),
     images: new ShortCache(clock, imagesKnownMs),
+    tokenKeys,
+    tokens: new TokenGate(clock, tokenKeys),
   }
 }
 
@@ -72,7 +81,7 @@ function answered(handler: Handler, clock: Clock, row?: Row): (context: Context<
   return async (context) => {
     const visit: Visit = { context, requestId: newRequestId(), subject: {} }
     const start = clock.now()
-    const { response, code } = await settle(handler, visit)
+    const { response, code } = await settle(handler, visit, row)
     if (row?.logged || response.status >= 500) {
       const { requestId: request_id, subject } = visit
       const { method } = context.req
@@ -83,7 +92,7 @@ function answered(handler: Handler, clock: Clock, row?: Row): (context: Context<
   }
 }
 
-async function settle(handler: Handler, visit: Visit): Promise<{ response: Response; code?: string }> {
+async function settle(handler: Handler, visit: Visit, row?: Row): Promise<{ response: Response; code?: string }> {
   try {
     return { response: await handler(visit) }
   } catch (thrown) {
@@ -91,8 +100,9 @@ async function settle(handler: Handler, visit: Visit): Promise<{ response: Respo
     if (error.code === 'internal') logFailure(`request ${visit.requestId}`, error)
     const { raw } = visit.context.req
     if (raw.body !== null && !raw.body.locked && raw.headers.get('expect') === null) await drop(raw.body)
-    const response = errorResponse(error, visit.requestId)
-    if (thrown instanceof MethodRefused) response.headers.set('allow', thrown.allowed)
+    const response = row?.protocol === 'connect' ? connectErrorResponse(error) : errorResponse(error, visit.requestId)
+    if (error instanceof Refusal)
+      for (const [name, value] of Object.entries(error.headers)) response.headers.set(name, value)
     return { response, code: error.code }
   }
 }
@@ -102,9 +112,10 @@ async function handle(row: Row, visit: Visit, services: Services): Promise<Respo
   const request = context.req.raw
   const { env } = context
   const objects = objectsOf(env)
-  const { principal, scope, link } = await enter(row, visit, objects, services)
+  if (row.protocol === 'connect') assertConnect(request)
+  const { principal, scope, link, sandbox } = await enter(row, visit, objects, services)
   const body = row.body.kind === 'json' ? await readJson(request, row.body) : undefined
-  const parameter = (name: string) => context.req.param(name) ?? ''
+  const parameter = (name: string) => (name === 'id' ? sandbox : undefined) ?? context.req.param(name) ?? ''
   return row.handle({
     request,
     env,
@@ -123,13 +134,21 @@ async function handle(row: Row, visit: Visit, services: Services): Promise<Respo
   })
 }
 
+interface Entered {
+  readonly principal: Principals[Access]
+  readonly scope: Scope | null
+  readonly link?: LinkScope
+  /** The sandbox whose host it came to. */
+  readonly sandbox?: string
+}
+
 /** The one way in: who it is, how many requests its account may send, and what the key's scope allows. */
 async function enter(
   { access, needs, token }: Row,
   { context, subject }: Visit,
   objects: Call['objects'],
-  { gate, requests }: Services,
-): Promise<{ principal: Principals[Access]; scope: Scope | null; link?: LinkScope }> {
+  { gate, requests, tokens }: Services,
+): Promise<Entered> {
   const { env } = context
   const request = context.req.raw
   switch (access) {
@@ -149,6 +168,14 @@ async function enter(
       assertScope(scope, needs ?? 'manage')
       return { principal: caller, scope }
     }
+    case 'sandbox-token': {
+      const place = placeOf(request.url, env)
+      if (place.kind !== 'sandbox') throw new AppError('not_found', 'cannot find it: this is no host of a sandbox')
+      const { caller, requestsPerSecond } = await tokens.enter(request, env, objects, place.sandbox)
+      Object.assign(subject, caller)
+      await requests.take(objects, caller.account, requestsPerSecond)
+      return { principal: caller, scope: null, sandbox: place.sandbox }
+    }
     case 'runner': {
       const caller = await gate.runner(request, env, objects)
       Object.assign(subject, caller)
@@ -160,20 +187,14 @@ async function enter(
   }
 }
 
-class MethodRefused extends AppError {
-  readonly allowed: string
-
-  constructor(method: string, allowed: string) {
-    super('method_not_allowed', `cannot ${method} this path: it takes ${allowed}`)
-    this.allowed = allowed
-  }
-}
-
 /** What no row takes: a path that none has, or a method that its rows do not have. */
 async function refuse({ context }: Visit, paths: readonly Allowed[]): Promise<Response> {
   const { method, path } = context.req
   const allowed = paths.find((one) => one.pattern.test(path))
-  if (allowed !== undefined) throw new MethodRefused(method, allowed.methods)
+  if (allowed !== undefined) {
+    const why = `cannot ${method} this path: it takes ${allowed.methods}`
+    throw new Refusal('method_not_allowed', why, { headers: { allow: allowed.methods } })
+  }
   throw new AppError('not_found', `cannot find ${path}: there is no such path`)
 }
 

@@ -8,6 +8,8 @@ import type { LinkScope } from './auth/link-tokens.ts'
 import type { ShortCache } from './auth/short-cache.ts'
 import type { Env } from './env.ts'
 import type { RouteCache } from './guest/route-cache.ts'
+import type { TokenGate } from './iris/token-gate.ts'
+import type { TokenKeys } from './iris/token-keys.ts'
 import type { PortRoutes } from './port/routes.ts'
 import type { Caller, Objects, Scope } from './ports.ts'
 
@@ -21,9 +23,13 @@ export interface Services {
   readonly mail: AuditMail
   /** What each region can boot. */
   readonly images: ShortCache<readonly string[]>
+  /** The public halves of the keys that sign data-plane tokens, and who comes in by such a token. */
+  readonly tokenKeys: TokenKeys
+  readonly tokens: TokenGate
 }
 
-export type Access = 'public' | 'key' | 'admin' | 'runner'
+/** `sandbox-token` is a data-plane token, on the host of its sandbox alone. */
+export type Access = 'public' | 'key' | 'admin' | 'runner' | 'sandbox-token'
 
 /** Who came in, by access rule. */
 export interface Principals {
@@ -31,6 +37,7 @@ export interface Principals {
   readonly key: Caller
   readonly admin: null
   readonly runner: RunnerCaller
+  readonly 'sandbox-token': Caller
 }
 
 /** Who and what a call was about, for its log line. */
@@ -61,4 +68,8 @@ export interface Call<Who extends Access = Access, Body = unknown> {
   readonly body: Body
 }
 
-export type KeyCall = Call<'key'>
+/** With a key, or with a token of the sandbox: what both may do asks for no more than their caller. */
+export type KeyCall = SandboxCall
+
+/** A call about one sandbox by whoever may make it: with a key, or any other access whose principal is a `Caller`. */
+export type SandboxCall<Body = unknown> = Call<'key' | 'sandbox-token', Body>

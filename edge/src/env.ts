@@ -10,6 +10,7 @@ export interface Env {
   readonly REGIONS: DurableObjectNamespace
   readonly DIRECTORY: DurableObjectNamespace
   readonly CONSOLES: DurableObjectNamespace
+  readonly KEYRING: DurableObjectNamespace
   /** The files of the web page. */
   readonly ASSETS: Fetcher
   /** Signs keys and runner tokens. */
@@ -25,6 +26,8 @@ export interface Env {
   readonly APP_URL?: string
   /** The same for the older form, `https://ID.sandbox.portico.example/sb/p/8080/`. */
   readonly SANDBOX_URL?: string
+  /** The image of sandboxes that are made through the Iris gateway; `python` unless told. */
+  readonly IRIS_IMAGE?: string
   /** Regions served here, separated by commas. */
   readonly REGIONS_SERVED: string
   /** Where each region's objects are best made, as `us=enam,eu=weur`; a region without one has them where it is first called from. */

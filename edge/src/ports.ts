@@ -19,6 +19,8 @@ import type {
   RunnerRecord,
   RunRecord,
   RunStatus,
+  SigningKey,
+  StoreKeys,
   Webhook,
   WebhookEvent,
 } from '@portico/shared/api'
@@ -95,11 +97,74 @@ export interface ChildInput extends Caller {
   readonly labels?: Readonly<Record<string, string>>
   /** Its parent's: what was private there is private here. */
   readonly ports: Readonly<Record<number, PortSetting>>
+  /** Its parent's store, or the beginning of it: the rest comes with `fill`. */
+  readonly store: readonly StoreRow[]
 }
 
 export interface RestoreInput extends CreateInput {
   readonly snapshot: string
   readonly runner: string
+}
+
+export interface CheckpointInput {
+  readonly id: string
+  readonly name: string
+  /** To answer once it is on the disk for good. */
+  readonly wait: boolean
+}
+
+export interface CheckpointMade {
+  readonly createdAt: string
+  readonly sizeBytes: number
+  readonly copyMs: number
+  readonly pauseMs: number
+  readonly ready: boolean
+}
+
+export interface Checkpoint {
+  readonly id: string
+  readonly name: string
+  readonly createdAt: string
+  readonly sizeBytes: number
+  readonly ready: boolean
+}
+
+export interface CheckpointRestored {
+  readonly restoreMs: number
+  readonly started: readonly string[]
+  readonly stopped: readonly string[]
+  readonly failed: readonly string[]
+}
+
+/** What a container of an image starts with. */
+export interface GuestImage {
+  readonly digest: string
+  readonly env: Readonly<Record<string, string>>
+  readonly workdir: string
+}
+
+/** A value of a sandbox's store: JSON text, and when it expires, in milliseconds; null is never. */
+export interface StoredValue {
+  readonly json: string
+  readonly expiresAt: number | null
+}
+
+export interface StoreRow extends StoredValue {
+  readonly key: string
+}
+
+/** `json` null deletes. */
+export interface StoreChange {
+  readonly key: string
+  readonly json: string | null
+  readonly ttlSeconds: number | null
+}
+
+export interface StoreListInput {
+  readonly prefix: string
+  readonly limit: number
+  /** Names after this one. */
+  readonly after: string | null
 }
 
 export interface Forks {
@@ -133,8 +198,24 @@ export interface SandboxPort {
   /** Saves its state under a new id. */
   snapshot(caller: Caller, id: string): Promise<Outcome<Snapshot>>
   restore(input: RestoreInput): Promise<Outcome<RunRecord>>
+  /** Keeps its files of this moment under a new id. */
+  createCheckpoint(caller: Caller, input: CheckpointInput): Promise<Outcome<CheckpointMade>>
+  /** Oldest first. */
+  checkpoints(caller: Caller): Promise<Outcome<readonly Checkpoint[]>>
+  /** Answers with its size once it is on the disk for good. */
+  waitForCheckpoint(caller: Caller, id: string): Promise<Outcome<number>>
+  restoreCheckpoint(caller: Caller, id: string): Promise<Outcome<CheckpointRestored>>
+  deleteCheckpoint(caller: Caller, id: string): Promise<Outcome<void>>
+  /** Has an image brought into it for its container services. */
+  bringImage(caller: Caller, image: string): Promise<Outcome<GuestImage>>
+  storeGet(caller: Caller, key: string): Promise<Outcome<StoredValue>>
+  /** All of the changes or none; answers for each whether there was a value before. */
+  storeApply(caller: Caller, changes: readonly StoreChange[]): Promise<Outcome<readonly boolean[]>>
+  storeKeys(caller: Caller, input: StoreListInput): Promise<Outcome<StoreKeys>>
   /** Of a child: it is about to be made, by somebody who tells how that ended with `settle`. */
   announce(input: ChildInput): Promise<Outcome<void>>
+  /** Of a child that was announced: more of what its parent's store holds. */
+  fill(caller: Caller, values: readonly StoreRow[]): Promise<Outcome<void>>
   settle(answer: CallOutcome<Created>): Promise<Outcome<RunRecord>>
   /**
    * A runner tells what happened; what comes from a runner or a generation that is not the sandbox's own changes nothing. False if a
@@ -462,6 +543,17 @@ export interface RunnerPort {
   snapshot(sandbox: string, generation: number, id: string): Promise<CallOutcome<number>>
   restore(sandbox: string, generation: number, snapshot: string, spec: SandboxSpec): Promise<CallOutcome<Created>>
   deleteSnapshot(id: string): Promise<CallOutcome<null>>
+  /** Asked again with the same id, it answers the same. */
+  createCheckpoint(
+    sandbox: string,
+    generation: number,
+    input: CheckpointInput & { readonly createdAt: string },
+  ): Promise<CallOutcome<CheckpointMade>>
+  checkpoints(sandbox: string, generation: number): Promise<CallOutcome<readonly Checkpoint[]>>
+  waitForCheckpoint(sandbox: string, generation: number, id: string): Promise<CallOutcome<number>>
+  restoreCheckpoint(sandbox: string, generation: number, id: string): Promise<CallOutcome<CheckpointRestored>>
+  deleteCheckpoint(sandbox: string, generation: number, id: string): Promise<CallOutcome<null>>
+  bringImage(sandbox: string, generation: number, image: string): Promise<CallOutcome<GuestImage>>
   /** The tunnel in force, or null when the runner is not connected. */
   tunnel(): Promise<string | null>
   /** How many sandboxes it was given, by what their objects were last told. */
@@ -496,8 +588,41 @@ export interface ConsolePort {
   moved(to: 'hibernated' | 'running'): Promise<Outcome<void>>
 }
 
+/** What a data-plane token says: whose sandbox it opens. */
+export interface TokenSubject extends Caller {
+  readonly sandbox: string
+}
+
+export interface SignedToken {
+  readonly token: string
+  /** Seconds since 1970. */
+  readonly expiresAt: number
+}
+
+/** The public half of a signing key, as RFC 7517 has it. */
+export interface PublicSigningKey {
+  readonly kty: 'RSA'
+  readonly kid: string
+  readonly alg: 'RS256'
+  readonly use: 'sig'
+  readonly n: string
+  readonly e: string
+}
+
+/** The platform's signing keys: one object, as every front door must know the same ones. */
+export interface KeyringPort {
+  /** Signs a data-plane token; the first one ever makes the first key. */
+  sign(subject: TokenSubject, seconds: number): Promise<Outcome<SignedToken>>
+  /** Of every key whose tokens may still count. */
+  published(): Promise<Outcome<readonly PublicSigningKey[]>>
+  list(): Promise<Outcome<readonly SigningKey[]>>
+  /** A new key signs from now on. Answers all keys. */
+  rotate(): Promise<Outcome<readonly SigningKey[]>>
+}
+
 /** Finds the other objects. */
 export interface Objects {
+  keyring(): KeyringPort
   console(id: string): ConsolePort
   /** `region` where the sandbox is about to be made, for its place on the map. */
   sandbox(id: string, region?: string): SandboxPort

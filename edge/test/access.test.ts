@@ -9,7 +9,7 @@ import { formatToken, makeSigner, newKeySerial } from '../src/auth/tokens.ts'
 import { none, type Row, row } from '../src/routes/row.ts'
 import { table } from '../src/routes/table.ts'
 import { type Ask, adminKey, answer, ask, newTenant, read, refusal, type Tenant } from './client.ts'
-import { someProcess } from './guest-scene.ts'
+import { someCheckpoint, someProcess } from './guest-scene.ts'
 import { enrol, ScriptedRunner } from './scripted-runner.ts'
 
 const secret = 'a secret of the tests alone, longer than thirty-two bytes'
@@ -22,11 +22,16 @@ interface Way {
 /** Each method of each row. */
 const ways: Way[] = table.flatMap((entry) => entry.methods.map((method) => ({ row: entry, method })))
 const named = (chosen: Way[]) => chosen.map((way) => [way.method, way.row.path, way] as const)
-const guarded = ways.filter(({ row: { access } }) => access !== 'public')
+// What speaks another protocol refuses in its own words: its own tests have the same wrong keys.
+const guarded = ways.filter(({ row: { access, protocol } }) => access !== 'public' && protocol === undefined)
 const withSandbox = ways.filter(({ row: { path } }) => path.startsWith('/v1/runs/:id'))
 
 /** Something for each row that takes JSON. */
-const usualBody = { command: 'true', timeout: 1, region: 'local', name: 'x', signal: 'TERM', cols: 80, rows: 24 }
+const usualBody = {
+  ...{ command: 'true', timeout: 1, region: 'local', name: 'x', signal: 'TERM', cols: 80, rows: 24 },
+  ...{ path: '/a', source: '/a', destination: '/b', mode: '644', owner: 'root', pattern: 'x' },
+  ...{ checkpoint_id: someCheckpoint, value: 1, operations: [], cmd: 'true' },
+}
 
 /** A request that its row would take, but for who sends it. */
 function request({ row: { path, body }, method }: Way, id: string, more: Ask): [string, Ask] {
@@ -35,9 +40,12 @@ function request({ row: { path, body }, method }: Way, id: string, more: Ask): [
     .replace(':key', 'aaaaaaaaaa')
     .replace(':snapshot', `snap${'a'.repeat(26)}`)
     .replace(':process', someProcess.id)
+    .replace(':name', 'web')
+    .replace(':checkpoint', someCheckpoint)
     .replace(':port/*', '8080/')
     .replace(':port', '8080')
-  const json = path.endsWith('/ports/:port') ? { access: 'key' } : usualBody
+  const special = path.endsWith('/services/:name/exec') ? { ...usualBody, cmd: ['true'] } : usualBody
+  const json = path.endsWith('/ports/:port') ? { access: 'key' } : special
   const content = body.kind === 'json' ? { json } : {}
   const bytes = body.kind === 'stream' ? { body: 'content' } : {}
   return [
@@ -64,13 +72,15 @@ describe('the table', () => {
     expect(table.every(({ access }) => ['public', 'key', 'admin', 'runner'].includes(access))).toBe(true)
   })
 
-  test('has nothing public but the health check and the web page, which is the same for everybody', () => {
+  test('has nothing public but what is the same for everybody: the health check, the web page, the public halves of the signing keys, and that a method does not exist', () => {
     expect(ways.filter(({ row: { access } }) => access === 'public').map(({ row: { path } }) => path)).toEqual([
       '/healthz',
       '/',
       '/console',
       '/console/',
       '/console/assets/:file',
+      '/iris.public.v1.SandboxService/:method',
+      '/.well-known/jwks.json',
     ])
   })
 })
@@ -89,7 +99,12 @@ describe('every guarded row', () => {
     async (_m, _p, way) => {
       const { access } = way.row
       const others = { key: [adminKey, runnerToken], admin: [tenant.key, runnerToken], runner: [tenant.key, adminKey] }
-      const wrong = [undefined, 'nonsense', 'portico_live_local_a_b', ...(access === 'public' ? [] : others[access])]
+      const wrong = [
+        undefined,
+        'nonsense',
+        'portico_live_local_a_b',
+        ...(access === 'public' || access === 'sandbox-token' ? [] : others[access]),
+      ]
       for (const key of wrong) {
         const refused = await refusal(...request(way, someSandbox, key === undefined ? {} : { key }))
         expect(refused, String(key)).toMatchObject({ status: 401, code: 'unauthorized', retryable: false })

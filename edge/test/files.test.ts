@@ -75,7 +75,8 @@ describe('files', () => {
       if (call.method === 'GET') void stream.write(pattern(2))
       stream.end()
     })
-    const part = await ask(scene.at('/files/download?path=/x'), { key: scene.key, headers: { range: 'bytes=1-2' } })
+    const ranged = { range: 'bytes=1-2', 'if-range': '"v1"' }
+    const part = await ask(scene.at('/files/download?path=/x'), { key: scene.key, headers: ranged })
     expect(part.status).toBe(206)
     expect(part.headers.get('content-range')).toBe('bytes 1-2/10')
     expect((await part.arrayBuffer()).byteLength).toBe(2)
@@ -83,10 +84,16 @@ describe('files', () => {
     expect(head.status).toBe(200)
     expect(head.headers.get('content-length')).toBe('2')
     expect(await head.text()).toBe('')
-    expect(runner.calls.slice(1)).toMatchObject([
-      { method: 'GET', headers: { range: 'bytes=1-2' } },
-      { method: 'HEAD' },
-    ])
+    expect(runner.calls.slice(1)).toMatchObject([{ method: 'GET', headers: ranged }, { method: 'HEAD' }])
+  })
+
+  test('say 416 of a range that they do not have', async () => {
+    await scene.start((_call, stream) => {
+      accept(stream, { status: 416, headers: { 'content-type': 'text/plain', 'content-range': 'bytes */10' } })
+      stream.end()
+    })
+    const asked = { key: scene.key, headers: { range: 'bytes=20-' } }
+    expect(await refusal(scene.at('/files/download?path=/x'), asked)).toMatchObject({ status: 416 })
   })
 
   test('of a directory are listed by name, with details', async () => {

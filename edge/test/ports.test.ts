@@ -382,7 +382,9 @@ describe('without an answer of the app', () => {
     expect(await said(`8080-run${'a'.repeat(26)}.app.localhost`)).toBe(destroyed)
     expect(await said(`99999-${id}.app.localhost`)).toBe(destroyed)
     expect(await said('app.localhost:8787')).toBe(destroyed)
-    expect(await said(`${id}.sandbox.localhost`)).toBe(destroyed)
+    expect(await said(`x.${id}.sandbox.localhost`)).toBe(destroyed)
+    // A sandbox's own host asks for a token before it looks.
+    expect(await said(`${id}.sandbox.localhost`)).toBe(await said(`run${'a'.repeat(26)}.sandbox.localhost`))
   })
 
   test('of a hibernated sandbox is 503 by its URL and 409 with a key', async () => {

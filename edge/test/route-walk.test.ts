@@ -6,13 +6,14 @@
 import { env } from 'cloudflare:workers'
 import { keyScopes, type RunRecord, type SnapshotResponse } from '@portico/shared/api'
 import { FakeClock } from '@portico/shared/clock'
+import { answer as accept } from '@portico/shared/tunnel'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildApp } from '../src/app.ts'
 import type { Key, Scope } from '../src/ports.ts'
 import type { Need } from '../src/routes/row.ts'
 import { table } from '../src/routes/table.ts'
 import { type Ask, adminKey, answer, ask, newTenant, type Tenant } from './client.ts'
-import { someProcess } from './guest-scene.ts'
+import { someCheckpoint, someProcess, someService, someStat } from './guest-scene.ts'
 import { guestAnswers, ScriptedRunner } from './scripted-runner.ts'
 
 /** What a call names, by path or body; `nothing` is a call about the account as a whole, which answers each account about itself. */
@@ -37,6 +38,8 @@ interface Ids {
 
 const file = { names: 'sandbox', query: '?path=/etc/hostname' } as const
 const ofSandbox = { names: 'sandbox' } as const
+const iris = '/iris.public.v1.SandboxService'
+const ofIris: Way = { names: 'sandbox', json: ({ sandbox }) => ({ sandbox_id: sandbox.replace('run', 'sb_') }) }
 const ofAccount = { names: 'nothing' } as const
 const socket = { headers: { upgrade: 'websocket' } } as const
 /** Told of what does not happen here, so that nobody is called. */
@@ -87,6 +90,45 @@ const ways: Readonly<Record<string, Way>> = {
   'GET /v1/runs/:id/files/download': file,
   'POST /v1/runs/:id/files/upload': { ...file, body: 'content' },
   'PUT /v1/runs/:id/files/upload': { ...file, body: 'content' },
+  'DELETE /v1/runs/:id/files': file,
+  'GET /v1/runs/:id/files/list': file,
+  'GET /v1/runs/:id/files/stat': file,
+  'GET /v1/runs/:id/files/exists': file,
+  'POST /v1/runs/:id/files/mkdir': { ...ofSandbox, json: () => ({ path: '/a' }) },
+  'POST /v1/runs/:id/files/move': { ...ofSandbox, json: () => ({ source: '/a', destination: '/b' }) },
+  'POST /v1/runs/:id/files/copy': { ...ofSandbox, json: () => ({ source: '/a', destination: '/b' }) },
+  'POST /v1/runs/:id/files/chmod': { ...ofSandbox, json: () => ({ path: '/a', mode: '644' }) },
+  'POST /v1/runs/:id/files/chown': { ...ofSandbox, json: () => ({ path: '/a', owner: 'root' }) },
+  'POST /v1/runs/:id/files/search': { ...ofSandbox, json: () => ({ path: '/a', pattern: 'x' }) },
+  'GET /v1/runs/:id/files/watch': file,
+  'GET /v1/runs/:id/files/archive': file,
+  'PUT /v1/runs/:id/files/archive': { ...file, body: 'content' },
+  'GET /v1/runs/:id/services': ofSandbox,
+  'PUT /v1/runs/:id/services/:name': { ...ofSandbox, json: () => ({ cmd: 'true' }) },
+  'GET /v1/runs/:id/services/:name': ofSandbox,
+  'DELETE /v1/runs/:id/services/:name': ofSandbox,
+  'POST /v1/runs/:id/services/:name/start': ofSandbox,
+  'POST /v1/runs/:id/services/:name/stop': ofSandbox,
+  'POST /v1/runs/:id/services/:name/exec': { ...ofSandbox, json: () => ({ cmd: ['true'] }) },
+  'GET /v1/runs/:id/services/:name/logs': ofSandbox,
+  'POST /v1/runs/:id/checkpoints': { ...ofSandbox, json: () => ({}) },
+  'GET /v1/runs/:id/checkpoints': ofSandbox,
+  'POST /v1/runs/:id/checkpoints/wait': { ...ofSandbox, json: () => ({ checkpoint_id: someCheckpoint }) },
+  'POST /v1/runs/:id/checkpoints/:checkpoint/restore': ofSandbox,
+  'DELETE /v1/runs/:id/checkpoints/:checkpoint': ofSandbox,
+  'GET /v1/runs/:id/store': ofSandbox,
+  'POST /v1/runs/:id/store/batch': { ...ofSandbox, json: () => ({ operations: [] }) },
+  'PUT /v1/runs/:id/store/:key': { ...ofSandbox, json: () => ({ value: 1 }) },
+  'GET /v1/runs/:id/store/:key': ofSandbox,
+  'DELETE /v1/runs/:id/store/:key': ofSandbox,
+  [`POST ${iris}/CreateSandbox`]: { ...ofAccount, json: () => ({}) },
+  [`POST ${iris}/ListSandboxes`]: { ...ofAccount, json: () => ({}) },
+  [`POST ${iris}/GetSandbox`]: ofIris,
+  [`POST ${iris}/ForkSandbox`]: ofIris,
+  [`POST ${iris}/SuspendSandbox`]: ofIris,
+  [`POST ${iris}/ResumeSandbox`]: ofIris,
+  [`POST ${iris}/DeleteSandbox`]: ofIris,
+  [`POST ${iris}/IssueDataPlaneToken`]: ofIris,
   'GET /v1/snapshots': ofAccount,
   'DELETE /v1/snapshots/:snapshot': { names: 'snapshot' },
   'GET /v1/audit/key': ofAccount,
@@ -139,6 +181,9 @@ function request({ method, path, way }: Row, ids: Ids, key: string): [string, As
     .replace(':snapshot', ids.snapshot)
     .replace(':webhook', ids.webhook)
     .replace(':process', someProcess.id)
+    .replace(':name', someService.name)
+    .replace(':checkpoint', someCheckpoint)
+    .replace(':key', 'some-key')
     .replace(':console', ids.console)
     .replace(':session', ids.session)
     .replace(':port/*', ':port/')
@@ -188,9 +233,40 @@ const makeKey = (json: object) =>
 
 beforeAll(async () => {
   const command = { exit_code: 0, stdout: '', stderr: '', timed_out: false, duration_ms: 1 }
-  const guest = { path: '/etc', entries: [], ...command, ...someProcess, processes: [], ports: [] }
+  const guest = {
+    ...{
+      truncated: false,
+      deeper: false,
+      exists: false,
+      ok: true,
+      deleted: true,
+      bytes: 0,
+      matches: [],
+      files_searched: 0,
+    },
+    ...someStat,
+    ...command,
+    ...someProcess,
+    ...someService,
+    exit_code: 0,
+    processes: [],
+    ports: [],
+  }
+  /** Some answers are lists, and one field is of two kinds. */
+  const answerTo = (path: string) => {
+    if (path === '/services') return []
+    return { ...guest, entries: path.startsWith('/files/archive') ? 0 : [] }
+  }
   const named = { 'Portico-Process': someProcess.id }
-  runner = await ScriptedRunner.start({ 'guest.request': (_call, stream) => guestAnswers(stream, 200, guest, named) })
+  runner = await ScriptedRunner.start({
+    'guest.request': (call, stream) => {
+      if (!/^\/(services\/logs|files\/watch)/.test(call.path))
+        return guestAnswers(stream, 200, answerTo(call.path), named)
+      // Of these an empty answer is a whole one.
+      accept(stream, { status: 200, headers: {} })
+      stream.end()
+    },
+  })
   const plenty = { free_slots: 1000, vcpus: 1000, free_vcpus: 1000, free_mem_mib: 1_000_000, total_mem_mib: 1_000_000 }
   await runner.report(plenty)
   owner = await newTenant()
@@ -204,6 +280,7 @@ afterAll(() => runner.cut())
 /** Makes what the owner has. */
 async function belongings(): Promise<Ids> {
   const sandbox = await newSandbox()
+  await ask(`/v1/runs/${sandbox}/store/some-key`, { method: 'PUT', key: owner.key, json: { value: 1 } })
   const inside = { console: await newConsole(sandbox), session: await newSession(sandbox) }
   return { sandbox, ...inside, snapshot: await newSnapshot(sandbox), webhook: await newWebhook() }
 }
@@ -287,7 +364,11 @@ describe('a key of the owner', () => {
       const { status, text } = await said(row, isAllowed ? await idsFor(row) : kept, key)
       expect(status, `${scope}: ${text}`).toBe(isAllowed ? succeeded(status) : 403)
       if (isAllowed) continue
-      expect(JSON.parse(text), scope).toMatchObject({ code: 'forbidden', error: expect.stringContaining(scope) })
+      const says = expect.stringContaining(scope)
+      const told = row.path.startsWith(iris)
+        ? { code: 'permission_denied', message: says }
+        : { code: 'forbidden', error: says }
+      expect(JSON.parse(text), scope).toMatchObject(told)
       expect({ status, text }).toEqual(await said(row, unknown, key))
     }
   })
@@ -306,7 +387,11 @@ describe('a key of the owner', () => {
       `http://portico.test${path}`,
       {
         ...(method === undefined ? {} : { method }),
-        headers: { ...headers, authorization: `Bearer ${key}` },
+        headers: {
+          ...headers,
+          ...(json === undefined ? {} : { 'content-type': 'application/json' }),
+          authorization: `Bearer ${key}`,
+        },
         ...(content === undefined ? {} : { body: content }),
       },
       env,

@@ -32,6 +32,7 @@ export const someUsage = {
 }
 
 export const snapshotSize = 4_321_000
+export const checkpointSize = 12_345_678
 
 const encoder = new TextEncoder()
 const absent = new AppError('sandbox_not_found', 'cannot find the sandbox: it is not on this runner')
@@ -271,6 +272,24 @@ export class ScriptedRunner {
       case 'sandbox.destroy':
       case 'sandbox.hibernate':
         answer(stream, { usage: someUsage })
+        break
+      case 'checkpoint.create':
+        answer(stream, { size_bytes: checkpointSize, copy_ms: 8, pause_ms: 2, ready: asked.wait })
+        break
+      case 'checkpoint.list':
+        answer(stream, { checkpoints: [] })
+        break
+      case 'checkpoint.wait':
+        answer(stream, { size_bytes: checkpointSize })
+        break
+      case 'checkpoint.restore':
+        answer(stream, { restore_ms: 11, started: [], stopped: [], failed: [] })
+        break
+      case 'checkpoint.delete':
+        answer(stream)
+        break
+      case 'guest.image':
+        answer(stream, { digest: 'sha256:0', env: {}, workdir: '/' })
         break
       case 'port.request':
         answer(stream, { status: 204, headers: [] })

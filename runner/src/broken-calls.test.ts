@@ -16,7 +16,18 @@ import type { FakeStep } from './vm/fake/vm.ts'
 
 type Op = Exclude<
   keyof typeof answers,
-  'guest.request' | 'port.request' | 'port.socket' | 'sandbox.stats' | 'sandbox.update' | 'snapshot.delete'
+  | 'guest.request'
+  | 'guest.image'
+  | 'port.request'
+  | 'port.socket'
+  | 'sandbox.stats'
+  | 'sandbox.update'
+  | 'snapshot.delete'
+  | 'checkpoint.delete'
+  | 'checkpoint.list'
+  | 'checkpoint.wait'
+  // Once more, it puts the same files back once more.
+  | 'checkpoint.restore'
 >
 
 const signal = new AbortController().signal
@@ -86,7 +97,10 @@ const before: Record<Op, () => Promise<unknown>> = {
     await ask('sandbox.hibernate', a)
   },
   'sandbox.destroy': () => ask('sandbox.create', { ...a, spec }),
+  'checkpoint.create': () => ask('sandbox.create', { ...a, spec }),
 }
+
+const checkpoint = { checkpoint: 'cp', name: '', created_at: '2026-01-01T00:00:00.000Z', wait: true }
 
 it.each<[Op, FakeStep | undefined, object, number]>([
   ['sandbox.create', 'restore', { spec }, 1],
@@ -96,6 +110,7 @@ it.each<[Op, FakeStep | undefined, object, number]>([
   ['sandbox.hibernate', 'capture', {}, 0],
   ['sandbox.resume', 'restore', {}, 1],
   ['sandbox.destroy', undefined, {}, 0],
+  ['checkpoint.create', 'capture-disk', checkpoint, 1],
 ])('answers a repeated %s as it would have the first, which did the work once', async (op, step, fields, machines) => {
   await before[op]()
   const begun = Promise.withResolvers<void>()

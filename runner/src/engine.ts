@@ -11,19 +11,22 @@ import { type Clock, systemClock } from '@portico/shared/clock'
 import type { SandboxSpec } from '@portico/shared/control'
 import type { Usage } from '@portico/shared/usage'
 import { Capacity } from './capacity.ts'
+import type { CheckpointAsked, CheckpointListed, CheckpointMade } from './checkpoint/checkpoints.ts'
 import { type EngineConfig, engineConfig, maxVcpusOf, parseConfig, poolSizeOf } from './config.ts'
+import { type ContainerImage, ContainerImages } from './container-image/images.ts'
 import type { GuestRequest, GuestResponse } from './guest/http.ts'
 import { createLog, type Logger, logged } from './log.ts'
 import { type StatePaths, statePaths } from './paths.ts'
 import { MachineSource } from './pool/source.ts'
 import type { Borrowed } from './port/pool.ts'
 import { BootGate } from './sandbox/boot-gate.ts'
-import type { BorrowOptions } from './sandbox/driver.ts'
+import type { BorrowOptions } from './sandbox/guest-calls.ts'
 import { type BootLimits, bootLimits } from './sandbox/phases.ts'
 import { type Child, type Forked, type Listed, Registry } from './sandbox/registry.ts'
 import type { Created, StateChange } from './sandbox/requests.ts'
 import { Snapshots } from './sandbox/snapshots.ts'
 import type { OnStep } from './sandbox/steps.ts'
+import type { Reverted } from './sandbox/work.ts'
 import { restart } from './startup/restart.ts'
 import { Templates } from './template/templates.ts'
 import type { Accelerator, VmDriver } from './vm/driver.ts'
@@ -33,7 +36,7 @@ export type { GuestRequest, GuestResponse } from './guest/http.ts'
 export type { Borrowed } from './port/pool.ts'
 export type { Child, Forked } from './sandbox/registry.ts'
 export type { Created, StateChange } from './sandbox/requests.ts'
-export { engineSteps, forkSteps, hibernateSteps, resumeSteps, snapshotSteps } from './sandbox/steps.ts'
+export { engineSteps, forkSteps, hibernateSteps, resumeSteps, revertSteps, snapshotSteps } from './sandbox/steps.ts'
 
 /** What tests replace. */
 export interface EngineParts {
@@ -87,6 +90,22 @@ export interface Engine {
   restore(id: string, generation: number, snapshot: string, spec: SandboxSpec): Promise<Created>
   /** Repeating it does nothing. */
   deleteSnapshot(snapshot: string): Promise<void>
+  /** Keeps the sandbox's files of this moment beside it, while it runs on. With `wait` they are on the disk for good then. Repeated: the same answer. */
+  checkpoint(
+    id: string,
+    generation: number,
+    asked: CheckpointAsked & { readonly wait: boolean },
+  ): Promise<CheckpointMade>
+  /** Oldest first; of a hibernated sandbox, too. */
+  checkpoints(id: string, generation: number): Promise<readonly CheckpointListed[]>
+  /** Resolves when it is on the disk for good. */
+  waitForCheckpoint(id: string, generation: number, checkpoint: string): Promise<{ sizeBytes: number }>
+  /** Puts the files of a checkpoint back, in another machine; when it rejects the sandbox is as it was before. Repeated meanwhile: the same answer. */
+  restoreCheckpoint(id: string, generation: number, checkpoint: string): Promise<Reverted>
+  /** Repeating it does nothing. */
+  deleteCheckpoint(id: string, generation: number, checkpoint: string): Promise<void>
+  /** Brings an image into the sandbox for its container services. Repeated: the same answer. */
+  bringImage(id: string, generation: number, image: string): Promise<ContainerImage>
   /** Keeps the sandbox on disk and frees its machine; resolves with its usage so far. Repeating it does nothing. */
   hibernate(id: string, generation: number): Promise<Usage>
   /** Lets a hibernated sandbox go on. Repeating it does nothing. */
@@ -126,6 +145,7 @@ class HostEngine implements Engine {
   readonly #paths: StatePaths
   readonly #source: MachineSource
   readonly #registry: Registry
+  readonly #containerImages: ContainerImages
   readonly #listeners = new Set<(change: StateChange) => void>()
   readonly #warmListeners = new Set<() => void>()
   #closing: Promise<void> | undefined
@@ -170,6 +190,11 @@ class HostEngine implements Engine {
       snapshots: new Snapshots({ paths: this.#paths, versions: driver.versions, onStep }),
       imageAliases: config.imageAliases,
       onChange: (change) => this.#changed(change),
+    })
+    this.#containerImages = new ContainerImages({
+      images: driver.images,
+      aliases: config.imageAliases,
+      request: (id, generation, asked) => this.#registry.request(id, generation, asked),
     })
   }
 
@@ -240,6 +265,49 @@ class HostEngine implements Engine {
 
   async deleteSnapshot(snapshot: string): Promise<void> {
     await logged(this.#log, 'snapshot.delete', { snapshot }, () => this.#registry.deleteSnapshot(snapshot))
+  }
+
+  async checkpoint(
+    id: string,
+    generation: number,
+    asked: CheckpointAsked & { wait: boolean },
+  ): Promise<CheckpointMade> {
+    const facts: Record<string, unknown> = { sandbox: id, generation, checkpoint: asked.checkpoint }
+    return await logged(this.#log, 'sandbox.checkpoint', facts, async () => {
+      const { wait, ...rest } = asked
+      const made = await this.#registry.checkpoint(id, generation, rest)
+      facts.pause_ms = made.pauseMs
+      if (!wait) return made
+      const { sizeBytes } = await this.#registry.waitForCheckpoint(id, generation, asked.checkpoint)
+      return { ...made, sizeBytes, ready: true }
+    })
+  }
+
+  async checkpoints(id: string, generation: number): Promise<readonly CheckpointListed[]> {
+    return await this.#registry.listCheckpoints(id, generation)
+  }
+
+  async waitForCheckpoint(id: string, generation: number, checkpoint: string): Promise<{ sizeBytes: number }> {
+    return await this.#registry.waitForCheckpoint(id, generation, checkpoint)
+  }
+
+  async restoreCheckpoint(id: string, generation: number, checkpoint: string): Promise<Reverted> {
+    const facts = { sandbox: id, generation, checkpoint }
+    return await logged(this.#log, 'checkpoint.restore', facts, () =>
+      this.#registry.restoreCheckpoint(id, generation, checkpoint),
+    )
+  }
+
+  async deleteCheckpoint(id: string, generation: number, checkpoint: string): Promise<void> {
+    const facts = { sandbox: id, generation, checkpoint }
+    await logged(this.#log, 'checkpoint.delete', facts, () =>
+      this.#registry.deleteCheckpoint(id, generation, checkpoint),
+    )
+  }
+
+  async bringImage(id: string, generation: number, image: string): Promise<ContainerImage> {
+    const facts = { sandbox: id, generation, image }
+    return await logged(this.#log, 'guest.image', facts, () => this.#containerImages.bring(id, generation, image))
   }
 
   async hibernate(id: string, generation: number): Promise<Usage> {

@@ -14,6 +14,7 @@
  *   STATE/snapshots/ID/            the saved state of a sandbox, until somebody deletes it
  *   STATE/sandboxes/ID/record.json what a restarted runner must know of a sandbox
  *   STATE/sandboxes/ID/saved-N/    its saved state while it is hibernated
+ *   STATE/sandboxes/ID/checkpoints/CP/  its disk at one moment, until somebody deletes it
  *
  * A machine that broke out of QEMU owns its `vm` folder, links and all: the runner never follows a link in there.
  */
@@ -54,6 +55,8 @@ export interface SandboxPaths {
   readonly record: string
   /** A hibernated state; they are numbered, so that the next one never stands in the way of the last. */
   saved(number: number): string
+  readonly checkpoints: string
+  checkpoint(id: string): string
 }
 
 export interface StatePaths {
@@ -118,7 +121,14 @@ export function statePaths(root: string): StatePaths {
     snapshot: (id) => join(root, 'snapshots', id),
     sandbox(id) {
       const folder = join(root, 'sandboxes', id)
-      return { folder, record: join(folder, 'record.json'), saved: (number) => join(folder, `saved-${number}`) }
+      const checkpoints = join(folder, 'checkpoints')
+      return {
+        folder,
+        record: join(folder, 'record.json'),
+        saved: (number) => join(folder, `saved-${number}`),
+        checkpoints,
+        checkpoint: (checkpoint) => join(checkpoints, checkpoint),
+      }
     },
     disk(sizeMib) {
       return { raw: join(disks, `ext4-${sizeMib}.raw`), overlay: join(disks, `ext4-${sizeMib}.qcow2`) }

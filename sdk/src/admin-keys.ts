@@ -84,6 +84,7 @@ function keyInfo(wire: Wire): KeyInfo {
   }
 }
 
-function date(text: string | null): Date | null {
+/** @internal */
+export function date(text: string | null): Date | null {
   return text === null ? null : new Date(text)
 }

@@ -117,3 +117,22 @@ describe('runners', () => {
     await expect(admin.runners.get(id)).rejects.toBeInstanceOf(NotFoundError)
   })
 })
+
+describe('signing keys', () => {
+  it('are rotated: the new one signs, the former are retired', async () => {
+    expect(await admin.signingKeys.list()).toEqual([])
+    await admin.signingKeys.rotate()
+    const keys = await admin.signingKeys.rotate()
+    expect(keys).toMatchObject([
+      { id: 'sig2', status: 'signing', retiredAt: null, lastTokenEndsAt: null },
+      { id: 'sig1', status: 'retired', retiredAt: new Date('2026-01-02T03:04:05Z') },
+    ])
+    expect(await admin.signingKeys.list()).toEqual(keys)
+  })
+
+  it('are not rotated twice when the answer is lost', async () => {
+    wire.intercept('POST /admin/signing-keys/rotate', (_seen, response) => response.destroy())
+    await expect(admin.signingKeys.rotate()).rejects.toMatchObject({ code: 'unreachable' })
+    expect(wire.count('POST /admin/signing-keys/rotate')).toBe(1)
+  })
+})

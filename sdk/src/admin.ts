@@ -1,8 +1,9 @@
-/** `@portico/sdk/admin`: the operator's side of a platform. Accounts and their keys, runners. */
+/** `@portico/sdk/admin`: the operator's side of a platform. Accounts and their keys, runners, signing keys. */
 
 import { AdminAccounts } from './admin-accounts.ts'
 import { AdminKeys } from './admin-keys.ts'
 import { AdminRunners } from './admin-runners.ts'
+import { AdminSigningKeys } from './admin-signing-keys.ts'
 import { platformUrl, usableKey } from './connection.ts'
 import { environment } from './platform.ts'
 import { Transport } from './transport.ts'
@@ -10,6 +11,7 @@ import { Transport } from './transport.ts'
 export type { Account, AccountDetails, AccountLimits, AccountUse, AdminAccounts } from './admin-accounts.ts'
 export type { AdminKeys, KeyInfo, KeyOptions, KeyScope, NewKey } from './admin-keys.ts'
 export type { AdminRunners, DrainMode, DrainProgress, NewRunner, RunnerInfo, RunnerOptions } from './admin-runners.ts'
+export type { AdminSigningKeys, SigningKey } from './admin-signing-keys.ts'
 
 /** Where the platform is, and the operator's own key. */
 export interface PorticoAdminOptions {
@@ -27,6 +29,7 @@ export class PorticoAdmin {
   readonly accounts: AdminAccounts
   readonly keys: AdminKeys
   readonly runners: AdminRunners
+  readonly signingKeys: AdminSigningKeys
 
   constructor(options: PorticoAdminOptions = {}) {
     const key = options.adminKey ?? environment('PORTICO_ADMIN_KEY')
@@ -38,6 +41,7 @@ export class PorticoAdmin {
     this.accounts = new AdminAccounts(this.#transport)
     this.keys = new AdminKeys(this.#transport)
     this.runners = new AdminRunners(this.#transport)
+    this.signingKeys = new AdminSigningKeys(this.#transport)
   }
 
   /** Ends the calls under way and refuses new ones. */

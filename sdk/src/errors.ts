@@ -48,7 +48,7 @@ export class PorticoError extends Error {
   }
 }
 
-/** The sandbox, snapshot, file or route does not exist (any more), belongs to another account, or was lost with its runner. */
+/** The sandbox, snapshot, checkpoint, service, file or route does not exist (any more), belongs to another account, or was lost with its runner. */
 export class NotFoundError extends PorticoError {
   override readonly name = 'NotFoundError'
 }
@@ -63,7 +63,7 @@ export class ValidationError extends PorticoError {
   override readonly name = 'ValidationError'
 }
 
-/** The call does not fit the present state: a sandbox that does not run or is hibernated, a directory where a file is due, an idempotency key that stands for another call. */
+/** The call does not fit the present state: a sandbox that does not run or is hibernated, a service that fails, a directory where a file is due, an idempotency key that stands for another call. */
 export class ConflictError extends PorticoError {
   override readonly name = 'ConflictError'
 }
@@ -101,16 +101,21 @@ const families = {
   unsupported: ValidationError,
   method_not_allowed: ValidationError,
   payload_too_large: ValidationError,
+  range_not_satisfiable: ValidationError,
   unauthorized: AuthenticationError,
   forbidden: AuthenticationError,
   not_found: NotFoundError,
   sandbox_not_found: NotFoundError,
   file_not_found: NotFoundError,
+  service_not_found: NotFoundError,
+  checkpoint_not_found: NotFoundError,
   snapshot_not_found: NotFoundError,
   sandbox_lost: NotFoundError,
   conflict: ConflictError,
   sandbox_not_running: ConflictError,
   sandbox_hibernated: ConflictError,
+  service_failed: ConflictError,
+  sandbox_busy: ConflictError,
   snapshot_incompatible: ConflictError,
   is_directory: ConflictError,
   not_directory: ConflictError,

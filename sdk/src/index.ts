@@ -2,6 +2,13 @@
 
 export type { AccountUsage } from './account.ts'
 export { type AuditEntry, type AuditOptions, type AuditVerdict, verifyAudit } from './audit.ts'
+export type {
+  CheckpointInfo,
+  CheckpointOptions,
+  CheckpointRestored,
+  NewCheckpoint,
+  SandboxCheckpoints,
+} from './checkpoints.ts'
 export { Portico, type PorticoOptions } from './client.ts'
 export type { AttachOptions, ConsoleView, ConsoleViewEvent } from './console-view.ts'
 export type { ConsoleInfo, ConsoleLink, ConsoleLinkOptions, ConsoleOptions, Consoles } from './consoles.ts'
@@ -20,7 +27,24 @@ export {
   ValidationError,
 } from './errors.ts'
 export type { ExecOptions, ExecResult } from './exec.ts'
-export type { FileContent, FileEntry, FileOptions, SandboxFiles, WriteOptions, WrittenFile } from './files.ts'
+export type { FileChange } from './file-changes.ts'
+export type { FilePath } from './file-path.ts'
+export type { FileEntry, FileMatch, FileMatches, FileStat, FileTree, FileType } from './file-records.ts'
+export type {
+  CopyOptions,
+  FileOptions,
+  ListFilesOptions,
+  MkdirOptions,
+  MoveOptions,
+  OwnerOptions,
+  ReadOptions,
+  RecursiveOptions,
+  SandboxFiles,
+  SearchOptions,
+  UnpackedArchive,
+  WriteOptions,
+  WrittenFile,
+} from './files.ts'
 export type { HistoryItem, HistoryOptions } from './history.ts'
 export type { ListOptions } from './list.ts'
 export type { CreateOptions, MakeOptions, RestoreOptions, UpdateOptions } from './options.ts'
@@ -30,12 +54,32 @@ export type { Process, ProcessInfo, ProcessOptions } from './process.ts'
 export type { ProcessInput } from './process-input.ts'
 export type { Labels, OnIdle, SandboxInfo, SandboxStatus, SandboxUsage } from './records.ts'
 export type { CallOptions, ForkResult, Sandbox } from './sandbox.ts'
+export type {
+  RestartPolicy,
+  SandboxServices,
+  ServiceExecOptions,
+  ServiceExecResult,
+  ServiceInfo,
+  ServiceLogOptions,
+  ServiceOptions,
+  ServiceStatus,
+} from './services.ts'
 export type { Shell, ShellOptions } from './shell.ts'
 export type { ShellResult, ShellRunOptions } from './shell-run.ts'
 export type { SnapshotInfo } from './snapshots.ts'
 export type { WebSocketConstructor } from './socket.ts'
 export type { SpawnOptions, TerminalSize } from './spawn.ts'
+export type {
+  JsonValue,
+  SandboxStore,
+  StoreEntry,
+  StoreKeys,
+  StoreListOptions,
+  StoreOperation,
+  StoreSetOptions,
+} from './store.ts'
 export type { Terminal, TerminalExit, TerminalOptions } from './terminal.ts'
+export type { FileContent } from './upload.ts'
 export { type ReceivedHeaders, type VerifyOptions, verifyWebhook, type WebhookMessage } from './verify-webhook.ts'
 export type {
   NewWebhook,

@@ -18,6 +18,21 @@ export const execDefaultSec = 30
 /** A whole upload: `fetch` does not tell how far it is. */
 export const uploadMs = 15 * 60_000
 
+/** Work on a whole tree of files. */
+export const treeMs = 15 * 60_000
+
+/** A service may bring its image along, which is built where nobody has used it. */
+export const serviceImageMs = 15 * 60_000
+
+/** The longest that a service and those that it needs may take to be ready, and what the call is given on top. */
+export const serviceStartMs = 7_200_000 + 60_000
+
+/** The same until it is stopped. */
+export const serviceStopMs = 600_000 + 60_000
+
+/** Until a checkpoint is on the disk for good, or back from there: its digests are made of all that it holds. */
+export const checkpointMs = 15 * 60_000
+
 /** How long a download may stand still. */
 export const idleMs = 60_000
 

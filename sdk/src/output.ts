@@ -9,7 +9,7 @@ import { OutputDecoder, type OutputRecord, recordsType } from '@portico/shared/p
 import { makeError, type PorticoError } from './errors.ts'
 import { followIdleMs, shortMs, silenceSec } from './limits.ts'
 import { Reattachment } from './reattachment.ts'
-import type { Transport } from './transport.ts'
+import type { Call, Transport } from './transport.ts'
 
 /** How to follow. */
 export interface FollowOptions {
@@ -51,13 +51,34 @@ export type Followed = ProcessOutput | { readonly type: 'end'; readonly exit: Pr
 export async function* follow(
   transport: Transport,
   path: string,
-  { from = 0, hold = true, silenceSec: allowed = silenceSec, signal }: FollowOptions,
+  { hold = true, ...options }: FollowOptions,
+): AsyncGenerator<Followed, void> {
+  const source = {
+    doing: 'follow the process',
+    at: (from: number) => `${path}/output?from=${from}&follow=true&hold=${hold}`,
+  }
+  yield* followRecords(transport, source, options)
+}
+
+/** @internal Where records of output come from. */
+export interface RecordSource {
+  /** Completes "cannot …". */
+  readonly doing: string
+  /** Path and query of the records from an offset on. */
+  readonly at: (from: number) => string
+}
+
+/** @internal Records from an offset to the end that they tell of. */
+export async function* followRecords(
+  transport: Transport,
+  { doing, at: pathAt }: RecordSource,
+  { from = 0, silenceSec: allowed = silenceSec, signal }: Omit<FollowOptions, 'hold'>,
 ): AsyncGenerator<Followed, void> {
   const attached = new Reattachment(transport.clock, allowed)
   let at = from
   for (;;) {
     try {
-      for await (const record of attach(transport, `${path}/output?from=${at}&follow=true&hold=${hold}`, signal)) {
+      for await (const record of attach(transport, { doing, path: pathAt(at), signal })) {
         attached.heard()
         at = behind(record)
         const item = followed(record)
@@ -65,7 +86,7 @@ export async function* follow(
         yield item
         if (item.type === 'end') return
       }
-      await attached.again(cut(), signal)
+      await attached.again(cut(doing), signal)
     } catch (error) {
       await attached.again(error, signal)
     }
@@ -78,19 +99,33 @@ export async function* printed(
   path: string,
   { from = 0, signal }: PrintedOptions,
 ): AsyncGenerator<ProcessOutput, void> {
-  for await (const record of attach(transport, `${path}/output?from=${from}&follow=false`, signal)) {
+  const at = (offset: number) => `${path}/output?from=${offset}&follow=false`
+  yield* printedRecords(transport, { doing: 'follow the process', at }, { from, signal })
+}
+
+/** @internal Records that are there now. */
+export async function* printedRecords(
+  transport: Transport,
+  { doing, at }: RecordSource,
+  { from = 0, signal }: PrintedOptions,
+): AsyncGenerator<ProcessOutput, void> {
+  for await (const record of attach(transport, { doing, path: at(from), signal })) {
     const item = followed(record)
     if (item !== undefined && item.type !== 'end') yield item
   }
 }
 
+/** @internal What is printed, without how it ended. */
+export async function* withoutEnd(all: AsyncGenerator<Followed, void>): AsyncGenerator<ProcessOutput, void> {
+  for await (const item of all) if (item.type !== 'end') yield item
+}
+
 async function* attach(
   transport: Transport,
-  path: string,
-  signal: AbortSignal | undefined,
+  asked: Pick<Call, 'doing' | 'path' | 'signal'>,
 ): AsyncGenerator<OutputRecord, void> {
-  const call = { method: 'GET', path, doing: 'follow the process', limitMs: shortMs, accept: recordsType } as const
-  const body = await transport.stream({ ...call, idleMs: followIdleMs, signal })
+  const call = { method: 'GET', limitMs: shortMs, accept: recordsType, idleMs: followIdleMs } as const
+  const body = await transport.stream({ ...call, ...asked })
   const decoder = new OutputDecoder()
   const reader = body.getReader()
   try {
@@ -135,7 +170,7 @@ function exitOf(json: string): ProcessExit {
   return { exitCode: exit_code, signal, timedOut: timed_out, durationMs: duration_ms }
 }
 
-function cut(): PorticoError {
-  const message = 'cannot follow the process: its output broke off'
+function cut(doing: string): PorticoError {
+  const message = `cannot ${doing}: its output broke off`
   return makeError({ code: 'unreachable', message, status: 0, retryable: true })
 }

@@ -26,14 +26,15 @@ const globalDispatcher = Symbol.for('undici.globalDispatcher.1')
 /**
  * Options that let `fetch` wait for as long as the call's own signal does. Node's fetch gives up after 300 s without headers or body bytes, which would
  * end a long command in the middle; each request may say otherwise, through whatever dispatcher (a proxy's, say) the program has set.
+ * `reroute` may change where a request goes.
  */
-export function patient(): object {
+export function patient(reroute: (options: object) => object = (options) => options): object {
   if ((globalThis as Runtime).process?.versions?.undici === undefined) return {}
   // Node 20 loads its HTTP client, and with it the dispatcher, when one of its names is first touched.
   if (globalThis.Headers === undefined || current() === undefined) return {}
   const dispatcher: Dispatcher = {
     dispatch: (options, handler) =>
-      (current() as Dispatcher).dispatch({ ...options, headersTimeout: 0, bodyTimeout: 0 }, handler),
+      (current() as Dispatcher).dispatch({ ...reroute(options), headersTimeout: 0, bodyTimeout: 0 }, handler),
   }
   return { dispatcher }
 }

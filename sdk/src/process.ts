@@ -16,6 +16,7 @@ import {
   type ProcessExit,
   type ProcessOutput,
   printed,
+  withoutEnd,
 } from './output.ts'
 import { InputWriter, type ProcessInput } from './process-input.ts'
 import { Reattachment } from './reattachment.ts'
@@ -242,10 +243,6 @@ export class Process {
     this.#life.abort(detached())
     this.#scope.end()
   }
-}
-
-async function* withoutEnd(all: AsyncGenerator<Followed, void>): AsyncGenerator<ProcessOutput, void> {
-  for await (const item of all) if (item.type !== 'end') yield item
 }
 
 async function* texts(

@@ -2,6 +2,7 @@
 
 import { destroyResponse, forkResponse, runRecord, snapshotResponse, usageResponse } from '@portico/shared/api'
 import { type AuditEntry, auditEntries } from './audit.ts'
+import { SandboxCheckpoints } from './checkpoints.ts'
 import { Consoles } from './consoles.ts'
 import type { Creations } from './creations.ts'
 import { NotFoundError, type PorticoError } from './errors.ts'
@@ -21,9 +22,11 @@ import {
   sandboxInfo,
   sandboxUsage,
 } from './records.ts'
+import { SandboxServices } from './services.ts'
 import { Shell, type ShellOptions } from './shell.ts'
 import { deleteSnapshot, type SnapshotInfo, snapshotInfo } from './snapshots.ts'
 import { Processes, type SpawnOptions } from './spawn.ts'
+import { SandboxStore } from './store.ts'
 import { streamedExec } from './streamed-exec.ts'
 import { Terminal, type TerminalOptions } from './terminal.ts'
 import type { Transport } from './transport.ts'
@@ -71,6 +74,9 @@ export class Sandbox implements SandboxInfo {
   readonly #processes: Processes
   readonly #consoles: Consoles
   readonly #ports: SandboxPorts
+  readonly #services: SandboxServices
+  readonly #checkpoints: SandboxCheckpoints
+  readonly #store: SandboxStore
 
   /** @internal Made by Portico alone, and by `fork`. */
   constructor(transport: Transport, creations: Creations, info: SandboxInfo) {
@@ -82,6 +88,9 @@ export class Sandbox implements SandboxInfo {
     this.#processes = new Processes(transport, creations.background, this.#path)
     this.#consoles = new Consoles(transport, this.#path)
     this.#ports = new SandboxPorts(transport, this.#path)
+    this.#services = new SandboxServices(transport, this.#path)
+    this.#checkpoints = new SandboxCheckpoints(transport, this.#path)
+    this.#store = new SandboxStore(transport, this.#path)
   }
 
   /** The sandbox's files. */
@@ -97,6 +106,21 @@ export class Sandbox implements SandboxInfo {
   /** Servers in the sandbox, and who may use them. */
   get ports(): SandboxPorts {
     return this.#ports
+  }
+
+  /** Long-running processes that the sandbox starts, watches and starts again. */
+  get services(): SandboxServices {
+    return this.#services
+  }
+
+  /** Its files at moments of its life, to go back to. */
+  get checkpoints(): SandboxCheckpoints {
+    return this.#checkpoints
+  }
+
+  /** Values by key in the sandbox's record, at hand also while it sleeps. */
+  get store(): SandboxStore {
+    return this.#store
   }
 
   /**

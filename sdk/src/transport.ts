@@ -39,6 +39,15 @@ export interface Call {
   readonly accept?: string
   /** How long a stream may stand still. */
   readonly idleMs?: number
+  /** Beside those of every call. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** An answer whose body is still on its way. Read it to its end or cancel it. */
+export interface Opened {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: ReadableStream<Uint8Array<ArrayBuffer>>
 }
 
 /** A WebSocket of the API. */
@@ -118,11 +127,16 @@ export class Transport {
 
   /** Calls, and answers with the body of the response as it arrives. */
   async stream(call: Call): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    return (await this.open(call)).body
+  }
+
+  /** The same, with the head of the response. */
+  async open(call: Call): Promise<Opened> {
     const scope = this.#open(call)
     try {
-      const { body } = await this.#send(call, scope)
+      const { status, headers, body } = await this.#send(call, scope)
       scope.unlimited()
-      return this.#follow(call, scope, body)
+      return { status, headers, body: this.#follow(call, scope, body) }
     } catch (error) {
       scope.end()
       throw error
@@ -199,7 +213,8 @@ export class Transport {
   }
 
   #init(call: Call, scope: CallScope): RequestInit {
-    const headers: Record<string, string> = { authorization: `Bearer ${this.#apiKey}`, accept: call.accept ?? '*/*' }
+    const common = { authorization: `Bearer ${this.#apiKey}`, accept: call.accept ?? '*/*' }
+    const headers: Record<string, string> = { ...call.headers, ...common }
     if (call.idempotencyKey !== undefined) headers['idempotency-key'] = call.idempotencyKey
     const init: RequestInit = { method: call.method, headers, redirect: 'manual', signal: scope.signal, ...this.#extra }
     if (call.json !== undefined) {

@@ -36,6 +36,7 @@ afterAll(async () => {
 const program = `
 import { AuthenticationError, NotFoundError, Portico, type ExecResult, type Sandbox } from '@portico/sdk'
 import { PorticoAdmin } from '@portico/sdk/admin'
+import { IrisClient, IrisError } from '@portico/sdk/iris'
 
 const portico = new Portico()
 const sandbox: Sandbox = await portico.create({ image: 'python', memMiB: 256 })
@@ -50,6 +51,9 @@ await sandbox[Symbol.asyncDispose]()
 const stranger = new PorticoAdmin({ adminKey: 'wrong' })
 const refused = await stranger.runners.list().catch((error: unknown) => error instanceof AuthenticationError)
 console.log(refused, (await new PorticoAdmin().runners.list()).length)
+
+const iris = new IrisClient({ apiKey: 'key', baseUrl: 'http://127.0.0.1:1' })
+console.log(await iris.sandboxes.create().catch((error: unknown) => error instanceof IrisError && error.code))
 `
 
 /** A program as JavaScript: every type of this one stands where it can be cut. */
@@ -58,10 +62,10 @@ const javascript = program
   .replaceAll(/: (Sandbox|ExecResult|Uint8Array|unknown)\b/g, '')
 
 describe('the built package', () => {
-  it('holds its two modules, what they share, and declarations, and names nothing of the checkout', async () => {
+  it('holds its three modules, what they share, and declarations, and names nothing of the checkout', async () => {
     const files = await readdir(join(installed, 'dist'))
     const modules = files.filter((name) => !name.endsWith('.d.ts')).sort()
-    expect(modules).toEqual(['admin.js', expect.stringMatching(/^common-\w+\.js$/), 'index.js'])
+    expect(modules.filter((name) => !/^common-\w+\.js$/.test(name))).toEqual(['admin.js', 'index.js', 'iris.js'])
     for (const name of files) {
       const text = await readFile(join(installed, 'dist', name), 'utf8')
       const imports = [...text.matchAll(/(?:from|import) ?\(?["']([^"']+)["']/g)].map((found) => found[1])
@@ -87,7 +91,11 @@ describe('the built package', () => {
         cwd: home,
         env: { ...process.env, ...wire.environment },
       })
-      expect({ version, stdout, stderr }).toEqual({ version, stdout: '0 hi 2 0.0016\ntrue 0\n', stderr: '' })
+      expect({ version, stdout, stderr }).toEqual({
+        version,
+        stdout: '0 hi 2 0.0016\ntrue 0\nunavailable\n',
+        stderr: '',
+      })
     }
     expect(versions.size).toBeGreaterThan(0)
   })

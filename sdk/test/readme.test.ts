@@ -24,6 +24,11 @@ const printed = [
   '/tmp\nme\n\n',
   '200\n',
   '#!/bin/sh\necho hi\n\n3\n11\nrun.sh 18 755\ndata.bin 3 644\nlarge.bin 11 644\n',
+  '/app/src/main.py:2: print(os.name)\n/app/src/old.py:2: print(os.name)\nfalse directory\n',
+  '/tmp/new\n',
+  'running\nServing HTTP\n\nstopped\n',
+  'good\nbefore true\n',
+  "{ step: 3 } null\n[ 'job/2' ]\n",
   'once true\nonce true\nonce true\n',
   'long ago\n',
   'true hibernated\nLinux 6.12\n\n',
@@ -85,6 +90,16 @@ describe('the README', () => {
     }
     void wire.sockets.next().then(shell)
     wire.intercept('GET /v1/runs/*/proxy/8000/', (_seen, response) => response.end('hi'))
+    wire.services.log('web').print('stdout', 'Serving HTTP\n')
+    wire.intercept('GET /v1/runs/*/files/watch', async (seen, response) => {
+      const event = (value: object) => response.write(`data: ${JSON.stringify(value)}\n\n`)
+      const written = wire.arrival('POST /v1/runs/*/files/upload')
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      event({ type: 'ready' })
+      await written
+      event({ type: 'create', path: '/tmp/new', is_dir: false })
+      await seen.abandoned
+    })
     folder = await mkdtemp(join(tmpdir(), 'sdk-readme-'))
     await mkdir(join(folder, 'node_modules', '@portico'), { recursive: true })
     await symlink(join(import.meta.dirname, '..'), join(folder, 'node_modules', '@portico', 'sdk'))

@@ -8,6 +8,7 @@ import {
   keyScopes,
   type RunnerRecord,
   runnerDrainModes,
+  type SigningKey,
 } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import { newAccountId, newRunnerId } from '@portico/shared/ids'
@@ -37,6 +38,7 @@ export class WireAdmin {
   readonly key = 'portico_admin_secret'
   readonly accounts = new Map<string, StoredAccount>()
   readonly runners = new Map<string, RunnerRecord>()
+  signingKeys: SigningKey[] = []
 
   answer(seen: SeenRequest): Json {
     if (seen.headers.authorization !== `Bearer ${this.key}`)
@@ -44,6 +46,7 @@ export class WireAdmin {
     const [, , resource, id, verb, sub] = seen.path.split('/')
     if (resource === 'accounts') return id === undefined ? this.#accounts(seen) : this.#account(seen, id, verb, sub)
     if (resource === 'runners') return id === undefined ? this.#fleet(seen) : this.#runner(seen, id, verb)
+    if (resource === 'signing-keys') return [200, { keys: id === 'rotate' ? this.#rotate() : this.signingKeys }]
     throw new AppError('not_found', `cannot find ${seen.path}`)
   }
 
@@ -52,6 +55,13 @@ export class WireAdmin {
     const runner: RunnerRecord = { ...unheard, id: newRunnerId(), region: 'us', name: 'runner', ...changes }
     this.runners.set(runner.id, runner)
     return runner
+  }
+
+  #rotate(): readonly SigningKey[] {
+    const retired = this.signingKeys.map((key) => ({ ...key, status: 'retired' as const, retired_at: at }))
+    const fresh = { id: `sig${retired.length + 1}`, created_at: at, retired_at: null, last_token_ends_at: null }
+    this.signingKeys = [{ ...fresh, status: 'signing' }, ...retired]
+    return this.signingKeys
   }
 
   #accounts(seen: SeenRequest): Json {

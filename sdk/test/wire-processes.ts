@@ -196,21 +196,31 @@ export class WireProcesses {
   }
 
   async #output(process: WireProcess, seen: SeenRequest, response: ServerResponse): Promise<void> {
-    let at = Number(seen.query.get('from') ?? 0)
-    let left = this.cuts.shift() ?? Number.POSITIVE_INFINITY
-    response.writeHead(200, { 'content-type': recordsType })
-    response.write(record('nothing', at, Buffer.alloc(0)))
-    const follows = seen.query.get('follow') !== 'false'
-    while (!response.destroyed) {
-      const { bytes, to } = process.records(at)
-      at = to
-      const whole = process.ending === undefined ? bytes : Buffer.concat([bytes, process.endRecord()])
-      response.write(whole.subarray(0, left))
-      if (whole.length > left) return void response.socket?.end(() => response.destroy())
-      left -= whole.length
-      if (process.ending !== undefined || !follows) return void response.end()
-      await Promise.race([process.changed(), seen.abandoned])
-    }
+    await printRecords(process, seen, response, this.cuts.shift())
+  }
+}
+
+/** Answers with what a process has printed, and prints; ends the answer after so many bytes. */
+export async function printRecords(
+  process: WireProcess,
+  seen: SeenRequest,
+  response: ServerResponse,
+  cut = Number.POSITIVE_INFINITY,
+): Promise<void> {
+  let at = Number(seen.query.get('from') ?? 0)
+  let left = cut
+  response.writeHead(200, { 'content-type': recordsType })
+  response.write(record('nothing', at, Buffer.alloc(0)))
+  const follows = seen.query.get('follow') !== 'false'
+  while (!response.destroyed) {
+    const { bytes, to } = process.records(at)
+    at = to
+    const whole = process.ending === undefined ? bytes : Buffer.concat([bytes, process.endRecord()])
+    response.write(whole.subarray(0, left))
+    if (whole.length > left) return void response.socket?.end(() => response.destroy())
+    left -= whole.length
+    if (process.ending !== undefined || !follows) return void response.end()
+    await Promise.race([process.changed(), seen.abandoned])
   }
 }
 

@@ -1,17 +1,31 @@
 /** What the wire server keeps of sandboxes, and how it copies them and puts them to sleep. */
 
-import type { RunRecord, SnapshotList, SnapshotResponse } from '@portico/shared/api'
+import type { CheckpointList, RunRecord, SnapshotList, SnapshotResponse, StoreEntry } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import { newSandboxId, newSnapshotId } from '@portico/shared/ids'
 
-interface StoredFile {
+export interface StoredFile {
   readonly bytes: Buffer
   readonly mode: string
+  readonly owner?: string
+  readonly isDirectory?: true
+}
+
+export interface StoredCheckpoint {
+  readonly shown: CheckpointList['checkpoints'][number]
+  readonly files: ReadonlyMap<string, StoredFile>
 }
 
 export interface StoredSandbox {
   record: RunRecord
   readonly files: Map<string, StoredFile>
+  readonly checkpoints: Map<string, StoredCheckpoint>
+  readonly store: Map<string, StoreEntry>
+}
+
+/** A sandbox without anything in it. */
+export function emptySandbox(record: RunRecord): StoredSandbox {
+  return { record, files: new Map(), checkpoints: new Map(), store: new Map() }
 }
 
 export interface StoredSnapshot {
@@ -20,12 +34,17 @@ export interface StoredSnapshot {
 }
 
 /** New sandboxes with the files of another one. */
-export function copies({ record, files }: StoredSandbox, count: number, changes: Partial<RunRecord>): StoredSandbox[] {
+export function copies(
+  { record, files, store }: StoredSandbox,
+  count: number,
+  changes: Partial<RunRecord>,
+): StoredSandbox[] {
   const { forked_from: _parent, restored_from: _snapshot, name: _name, ...common } = record
   const created_at = new Date().toISOString()
   return Array.from({ length: count }, () => ({
-    record: { ...common, status: 'running', id: newSandboxId(), created_at, ...changes },
+    ...emptySandbox({ ...common, status: 'running', id: newSandboxId(), created_at, ...changes }),
     files: new Map(files),
+    store: new Map(store),
   }))
 }
 
@@ -34,7 +53,7 @@ export function snapshot(kept: Map<string, StoredSnapshot>, sandbox: StoredSandb
   wake(sandbox)
   const id = newSnapshotId()
   const about = { run_id: sandbox.record.id, size_bytes: 2_500_000, created_at: new Date().toISOString() }
-  kept.set(id, { shown: { id, ...about }, sandbox: { record: sandbox.record, files: new Map(sandbox.files) } })
+  kept.set(id, { shown: { id, ...about }, sandbox: { ...emptySandbox(sandbox.record), files: new Map(sandbox.files) } })
   return { snapshot_id: id, ...about }
 }
 

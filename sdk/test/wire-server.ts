@@ -24,13 +24,27 @@ import { newRequestId, newSandboxId } from '@portico/shared/ids'
 import { scriptedGuest } from './guest.ts'
 import { WireAccount } from './wire-account.ts'
 import { WireAdmin } from './wire-admin.ts'
+import { type Answer, json } from './wire-answer.ts'
+import { checkpoints } from './wire-checkpoints.ts'
 import { WireConsoles } from './wire-consoles.ts'
+import { files } from './wire-files.ts'
 import { WirePorts } from './wire-ports.ts'
 import { WireProcesses } from './wire-processes.ts'
 import { matches, parse, read, type SeenRequest } from './wire-request.ts'
-import { copies, hibernate, resume, type StoredSandbox, type StoredSnapshot, snapshot, wake } from './wire-saved.ts'
+import {
+  copies,
+  emptySandbox,
+  hibernate,
+  resume,
+  type StoredSandbox,
+  type StoredSnapshot,
+  snapshot,
+  wake,
+} from './wire-saved.ts'
 import { printAnswer } from './wire-script.ts'
+import { WireServices } from './wire-services.ts'
 import { WireSockets } from './wire-sockets.ts'
+import { store } from './wire-store.ts'
 
 export type { SeenRequest } from './wire-request.ts'
 
@@ -57,6 +71,7 @@ export class WireServer {
   readonly processes = new WireProcesses((process, request, seen) => printAnswer(process, request, seen, this.exec))
   readonly ports = new WirePorts()
   readonly consoles = new WireConsoles()
+  readonly services = new WireServices()
   /** WebSockets: each waits here until a test takes it. */
   readonly sockets: WireSockets
   readonly #server: Server
@@ -114,14 +129,16 @@ export class WireServer {
 
   /** Answers as the platform does. */
   async answer(seen: SeenRequest, response: ServerResponse): Promise<void> {
-    const [, version, resource, id = '', verb, ...rest] = seen.path.split('/')
-    if (version !== 'v1' || resource !== 'runs' || verb !== 'processes') return send(response, await this.#answer(seen))
+    const [, version, resource, id = '', verb = '', ...rest] = seen.path.split('/')
+    const streams = verb === 'processes' || (verb === 'services' && rest[1] === 'logs')
+    if (version !== 'v1' || resource !== 'runs' || !streams) return send(response, await this.#answer(seen))
     if (seen.headers.authorization !== `Bearer ${this.apiKey}`)
       throw new AppError('unauthorized', 'cannot use the API: the key is not known')
     const sandbox = this.sandboxes.get(id)
     if (!sandbox) throw new AppError('sandbox_not_found', `cannot find sandbox ${id}`)
     wake(sandbox)
-    await this.processes.answer(seen, response, rest)
+    if (verb === 'processes') await this.processes.answer(seen, response, rest)
+    else await this.services.print(rest[0] ?? '', seen, response)
   }
 
   /** Does what is asked as the platform does, and keeps the answer to itself. */
@@ -204,7 +221,7 @@ export class WireServer {
       create_ms: 12,
       created_at: new Date().toISOString(),
     }
-    this.sandboxes.set(record.id, { record, files: new Map() })
+    this.sandboxes.set(record.id, emptySandbox(record))
     this.account.note(record.id, 'sandbox.created', { image, vcpus })
     return json(201, record)
   }
@@ -217,6 +234,13 @@ export class WireServer {
       case 'files':
         wake(sandbox)
         return files(sandbox, sub, seen)
+      case 'services':
+        wake(sandbox)
+        return json(200, this.services.answer(seen, sub, last))
+      case 'checkpoints':
+        return json(200, checkpoints(sandbox, seen, sub, last))
+      case 'store':
+        return json(200, store(sandbox, seen, sub))
       case 'fork':
         return json(201, this.#fork(sandbox, parse(forkRequest, seen).count))
       case 'snapshot':
@@ -279,19 +303,13 @@ export class WireServer {
   }
 }
 
-/** What the platform says: JSON, or the bytes of a file. */
-interface Answer {
-  readonly status: number
-  readonly type: string
-  readonly body: string | Buffer
-}
-
-function json(status: number, value: unknown): Answer {
-  return { status, type: 'application/json', body: JSON.stringify(value) }
-}
-
-function send(response: ServerResponse, { status, type, body }: Answer): void {
-  const headers = { 'content-type': type, 'content-length': Buffer.byteLength(body), 'x-request-id': newRequestId() }
+function send(response: ServerResponse, { status, type, body, headers: more }: Answer): void {
+  const headers = {
+    ...more,
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    'x-request-id': newRequestId(),
+  }
   response.writeHead(status, headers).end(body)
 }
 
@@ -316,31 +334,6 @@ const usage: UsageResponse = {
   disk_used_bytes: 1_000_000,
   uptime_ms: 1500,
   cost_cents: 0.0016,
-}
-
-function files(sandbox: StoredSandbox, verb: string | undefined, seen: SeenRequest): Answer {
-  const path = seen.query.get('path') ?? ''
-  if (!path.startsWith('/')) throw new AppError('invalid_path', `cannot use the path ${path}`)
-  if (verb === 'upload') {
-    sandbox.files.set(path, { bytes: seen.body, mode: seen.query.get('mode') ?? '644' })
-    return json(200, { path, size: seen.body.length })
-  }
-  if (verb === 'download') {
-    const file = sandbox.files.get(path)
-    if (!file) throw new AppError('file_not_found', `cannot read ${path}: no such file`)
-    return { status: 200, type: 'application/octet-stream', body: file.bytes }
-  }
-  const folder = path.endsWith('/') ? path : `${path}/`
-  const details = [...sandbox.files]
-    .filter(([name]) => name.startsWith(folder) && !name.slice(folder.length).includes('/'))
-    .map(([name, { bytes, mode }]) => ({
-      name: name.slice(folder.length),
-      type: 'file',
-      size: bytes.length,
-      mode,
-      modified_at: '2026-01-02T03:04:05.000Z',
-    }))
-  return json(200, { path, entries: details.map(({ name }) => name), details })
 }
 
 /** Whether a record is one that a list asks for. */

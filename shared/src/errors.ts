@@ -43,6 +43,23 @@ const table = {
     retryable: false,
     hint: 'Resume it first, or create sandboxes with auto_resume: true, which wakes them on any use.',
   },
+  service_not_found: { status: 404, retryable: false, hint: 'Create it first: PUT /services/NAME with its cmd.' },
+  service_failed: {
+    status: 409,
+    retryable: false,
+    hint: 'Read its logs; start it again once the reason is mended.',
+  },
+  checkpoint_not_found: {
+    status: 404,
+    retryable: false,
+    hint: 'It never existed, is deleted, or belongs to another sandbox.',
+  },
+  sandbox_busy: {
+    status: 409,
+    retryable: true,
+    hint: 'A checkpoint is being restored; the sandbox can be used again when that is over.',
+    retryAfter: 1,
+  },
   snapshot_not_found: {
     status: 404,
     retryable: false,
@@ -61,6 +78,7 @@ const table = {
   is_directory: { status: 409, retryable: false },
   not_directory: { status: 409, retryable: false },
   payload_too_large: { status: 413, retryable: false },
+  range_not_satisfiable: { status: 416, retryable: false, hint: 'The file ends before the range begins.' },
   capacity: { status: 429, retryable: true, hint: 'Destroy a sandbox or try again later.' },
   quota_exceeded: {
     status: 429,

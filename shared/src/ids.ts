@@ -14,6 +14,8 @@ export type AccountId = Branded<'AccountId'>
 export type RunnerId = Branded<'RunnerId'>
 /** `snap` and 26 characters of `[a-z2-7]`. */
 export type SnapshotId = Branded<'SnapshotId'>
+/** `cp` and 26 characters of `[a-z2-7]`. */
+export type CheckpointId = Branded<'CheckpointId'>
 /** `con` and 26 characters of `[a-z2-7]`: a console, or a session of a terminal or a shell. */
 export type ConsoleId = Branded<'ConsoleId'>
 /** `hook` and 26 characters of `[a-z2-7]`. */
@@ -56,6 +58,7 @@ export const newSandboxId = (): SandboxId => `run${random()}` as SandboxId
 export const newAccountId = (): AccountId => random() as AccountId
 export const newRunnerId = (): RunnerId => `runner${random()}` as RunnerId
 export const newSnapshotId = (): SnapshotId => `snap${random()}` as SnapshotId
+export const newCheckpointId = (): CheckpointId => `cp${random()}` as CheckpointId
 export const newWebhookId = (): WebhookId => `hook${random()}` as WebhookId
 export const newConsoleId = (): ConsoleId => `con${random()}` as ConsoleId
 export const newDeliveryId = (): DeliveryId => `dlv${random()}` as DeliveryId
@@ -65,6 +68,7 @@ export const newRequestId = (): RequestId => `req${random()}` as RequestId
 export const parseSandboxId = parser<'SandboxId'>('run')
 export const parseAccountId = parser<'AccountId'>('')
 export const parseSnapshotId = parser<'SnapshotId'>('snap')
+export const parseCheckpointId = parser<'CheckpointId'>('cp')
 export const parseWebhookId = parser<'WebhookId'>('hook')
 export const parseConsoleId = parser<'ConsoleId'>('con')
 export const parseRunnerId = parser<'RunnerId'>('runner')

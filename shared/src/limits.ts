@@ -2,3 +2,6 @@
 
 /** Children of one fork. */
 export const maxForkChildren = 64
+
+/** Checkpoints of one sandbox. */
+export const maxCheckpoints = 64

@@ -6,3 +6,4 @@ export * from './frozen-1/worker.mjs'
 export { default } from './frozen-1/worker.mjs'
 
 export class ConsoleObject extends DurableObject {}
+export class KeyringObject extends DurableObject {}

@@ -5,6 +5,8 @@ import { duration, positiveDuration, wholeSeconds } from './duration.ts'
 import { variable } from './environment.ts'
 import { limit, sizeLimit } from './limit.ts'
 import { label } from './marks.ts'
+import { mode } from './mode.ts'
+import { place } from './place.ts'
 import { size } from './size.ts'
 
 describe('a duration', () => {
@@ -92,6 +94,28 @@ describe('a label', () => {
 
   it.each(['', '=x', 'team'])('%j is none', (text) => {
     expect(() => label(text)).toThrow(InvalidArgumentError)
+  })
+})
+
+describe('a mode', () => {
+  it('is three or four octal digits', () => {
+    expect([mode('755'), mode('4750')]).toEqual([0o755, 0o4750])
+    for (const text of ['', '75', '758', 'u+x', '07777']) expect(() => mode(text)).toThrow(InvalidArgumentError)
+  })
+})
+
+describe('a place', () => {
+  it.each([
+    ['run1:/app', { where: 'sandbox', id: 'run1', path: '/app' }],
+    ['run1:/', { where: 'sandbox', id: 'run1', path: '/' }],
+    ['run1:/a:b', { where: 'sandbox', id: 'run1', path: '/a:b' }],
+    ['-', { where: 'stream' }],
+    ['./a:/b', { where: 'here', path: './a:/b' }],
+    ['run1:app', { where: 'here', path: 'run1:app' }],
+    ['/tmp/a:/b', { where: 'here', path: '/tmp/a:/b' }],
+    ['.', { where: 'here', path: '.' }],
+  ])('%s', (text, found) => {
+    expect(place(text)).toEqual(found)
   })
 })
 

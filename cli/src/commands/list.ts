@@ -26,7 +26,6 @@ export function addList(program: Command, session: Session): void {
   program
     .command('list')
     .usage('[options]')
-    .alias('ls')
     .description('list the sandboxes')
     .option('-q, --quiet', 'print ids alone')
     .option('-w, --wide', 'add memory taken, CPU time and uptime of those that run')

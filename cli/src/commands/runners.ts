@@ -4,6 +4,7 @@ import { ConflictError } from '@portico/sdk'
 import type { RunnerInfo } from '@portico/sdk/admin'
 import { type Command, Option } from 'commander'
 import { CommandError } from '../command-error.ts'
+import { fieldText } from '../output/plain.ts'
 import { table } from '../output/table.ts'
 import { age } from '../output/time.ts'
 import type { Session } from '../session.ts'
@@ -146,12 +147,7 @@ function state({ connected, draining, drain: progress }: RunnerInfo): string {
 
 /** All but what is empty, each as its line. */
 function fields(runner: RunnerInfo): string[][] {
-  return Object.entries(runner).map(([name, value]) => [name, value === null ? '-' : plain(value)])
-}
-
-function plain(value: unknown): string {
-  if (value instanceof Date) return value.toISOString()
-  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  return Object.entries(runner).map(([name, value]) => [name, value === null ? '-' : fieldText(value)])
 }
 
 function text(value: number | null): string {

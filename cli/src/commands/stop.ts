@@ -9,7 +9,6 @@ export function addStop(program: Command, session: Session): void {
   const { signal } = session
   program
     .command('stop <id...>')
-    .alias('rm')
     .usage('[options] ID…')
     .description('destroy sandboxes')
     .option('--json', 'print what each used, as one line of JSON')

@@ -37,6 +37,9 @@ function ours(code: string, local: boolean): string | undefined {
   if (code === 'unreachable' && local) return 'Start the local platform with `portico up`.'
   if (code === 'sandbox_hibernated') return 'Wake it with `portico resume`, or create sandboxes with --auto-resume.'
   if (code === 'snapshot_not_found') return '`portico snapshots` shows those that exist.'
+  if (code === 'checkpoint_not_found') return '`portico checkpoint list` shows those that exist.'
+  if (code === 'service_not_found') return '`portico service list` shows those that exist.'
+  if (code === 'service_failed') return '`portico service logs` and `portico service status` say more.'
   return undefined
 }
 

@@ -152,7 +152,8 @@ async function isValid(token: Token, record: SecretRecord | null): Promise<boole
   return record !== null && !record.revoked && sameText(record.hash, await hashSecret(token.secret))
 }
 
-function bearer(request: Request): string | undefined {
+/** What stands in the header, if it is a token at all. */
+export function bearer(request: Request): string | undefined {
   const match = /^Bearer +([\x21-\x7e]+) *$/i.exec(request.headers.get('authorization') ?? '')
   return match?.[1]
 }

@@ -1,7 +1,16 @@
 /** How one part finds another: each object by the name of what it owns. The one place where a stub gets its type. */
 
 import { type Env, locationHint } from '../env.ts'
-import type { AccountPort, ConsolePort, DirectoryPort, Objects, RegionPort, RunnerPort, SandboxPort } from '../ports.ts'
+import type {
+  AccountPort,
+  ConsolePort,
+  DirectoryPort,
+  KeyringPort,
+  Objects,
+  RegionPort,
+  RunnerPort,
+  SandboxPort,
+} from '../ports.ts'
 
 /** The objects of an environment. */
 export function objectsOf(env: Env): Objects {
@@ -12,6 +21,7 @@ export function objectsOf(env: Env): Objects {
     runner: (id) => stub<RunnerPort>(env.RUNNERS, id),
     console: (id) => stub<ConsolePort>(env.CONSOLES, id),
     directory: () => stub<DirectoryPort>(env.DIRECTORY, 'directory'),
+    keyring: () => stub<KeyringPort>(env.KEYRING, 'keyring'),
   }
 }
 

@@ -14,8 +14,20 @@ import { errorAnswer, isCall, readCall, readOwner, type TunnelOwner } from '../g
 import { logFailure } from '../log.ts'
 import { fromPlatform } from '../platform-errors.ts'
 import { isPortCall, readPortCall } from '../port/wire.ts'
-import type { CallOutcome, Created, DrainMode, Forked, RunnerPort } from '../ports.ts'
+import type {
+  CallOutcome,
+  Checkpoint,
+  CheckpointInput,
+  CheckpointMade,
+  CheckpointRestored,
+  Created,
+  DrainMode,
+  Forked,
+  GuestImage,
+  RunnerPort,
+} from '../ports.ts'
 import { RunnerCalls } from '../runner/calls.ts'
+import { InsideCalls } from '../runner/inside-calls.ts'
 import { hearEvent, hearStatus, type NewsOptions } from '../runner/news.ts'
 import { Order } from '../runner/order.ts'
 import { Standing } from '../runner/standing.ts'
@@ -34,6 +46,7 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
   readonly #sessions: Sessions
   readonly #assigned: AssignedTable
   readonly #calls: RunnerCalls
+  readonly #inside: InsideCalls
   readonly #standing: Standing
   readonly #order: Order
 
@@ -50,6 +63,7 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
       onGone: (tunnel) => this.#gone(tunnel),
     })
     this.#calls = new RunnerCalls(() => this.#sessions.current(), this.#assigned, systemClock)
+    this.#inside = new InsideCalls(() => this.#sessions.current(), systemClock)
   }
 
   override async fetch(request: Request): Promise<Response> {
@@ -109,6 +123,34 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
       return refused('snapshot_not_found', 'cannot delete the snapshot: its runner was removed')
     }
     return this.#calls.deleteSnapshot(id)
+  }
+
+  createCheckpoint(
+    sandbox: string,
+    generation: number,
+    input: CheckpointInput & { createdAt: string },
+  ): Promise<CallOutcome<CheckpointMade>> {
+    return this.#inside.createCheckpoint({ sandbox, generation }, input)
+  }
+
+  checkpoints(sandbox: string, generation: number): Promise<CallOutcome<readonly Checkpoint[]>> {
+    return this.#inside.checkpoints({ sandbox, generation })
+  }
+
+  waitForCheckpoint(sandbox: string, generation: number, id: string): Promise<CallOutcome<number>> {
+    return this.#inside.waitForCheckpoint({ sandbox, generation }, id)
+  }
+
+  restoreCheckpoint(sandbox: string, generation: number, id: string): Promise<CallOutcome<CheckpointRestored>> {
+    return this.#inside.restoreCheckpoint({ sandbox, generation }, id)
+  }
+
+  deleteCheckpoint(sandbox: string, generation: number, id: string): Promise<CallOutcome<null>> {
+    return this.#inside.deleteCheckpoint({ sandbox, generation }, id)
+  }
+
+  bringImage(sandbox: string, generation: number, image: string): Promise<CallOutcome<GuestImage>> {
+    return this.#inside.bringImage({ sandbox, generation }, image)
   }
 
   async tunnel(): Promise<string | null> {

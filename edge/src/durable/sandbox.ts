@@ -1,7 +1,7 @@
 /** One sandbox: its record, who may see it, and the orchestration of its life in `sandbox/`. Asked for an id that was never created it writes nothing. */
 
 import { DurableObject } from 'cloudflare:workers'
-import type { PortRequest, RunRecord } from '@portico/shared/api'
+import type { PortRequest, RunRecord, StoreKeys } from '@portico/shared/api'
 import { systemClock } from '@portico/shared/clock'
 import type { SandboxEventMessage } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
@@ -14,11 +14,16 @@ import type {
   AuditPage,
   Caller,
   CallOutcome,
+  Checkpoint,
+  CheckpointInput,
+  CheckpointMade,
+  CheckpointRestored,
   ChildInput,
   Created,
   CreateInput,
   Ended,
   Forks,
+  GuestImage,
   Patch,
   PortRoute,
   PortSetting,
@@ -26,12 +31,24 @@ import type {
   Route,
   SandboxPort,
   Snapshot,
+  StoreChange,
+  StoredValue,
+  StoreListInput,
+  StoreRow,
 } from '../ports.ts'
+import {
+  bringImage,
+  createCheckpoint,
+  deleteCheckpoint,
+  listCheckpoints,
+  restoreCheckpoint,
+  waitForCheckpoint,
+} from '../sandbox/checkpoints.ts'
 import { announce, settle } from '../sandbox/child.ts'
 import { create } from '../sandbox/create.ts'
 import { destroy } from '../sandbox/destroy.ts'
 import { evacuate } from '../sandbox/evacuate.ts'
-import { fork } from '../sandbox/fork.ts'
+import { type Copied, fork } from '../sandbox/fork.ts'
 import { Life, type RecordStore } from '../sandbox/life.ts'
 import { loseForGood } from '../sandbox/lost.ts'
 import { claims, hear, lose, wake } from '../sandbox/news.ts'
@@ -41,6 +58,7 @@ import { restore } from '../sandbox/restore.ts'
 import { routeTo } from '../sandbox/route.ts'
 import { hibernate, resume } from '../sandbox/sleep.ts'
 import { snapshot } from '../sandbox/snapshot.ts'
+import { applyToStore, fill, Store, storeOf } from '../sandbox/store.ts'
 import { markUnreachable } from '../sandbox/unreachable.ts'
 import { update } from '../sandbox/update.ts'
 import { usage } from '../sandbox/usage.ts'
@@ -48,11 +66,13 @@ import { AuditEntries } from '../store/audit-entries.ts'
 import { ConsoleIds } from '../store/consoles.ts'
 import { migrate, sandboxSchema } from '../store/migrations.ts'
 import { PortSettings } from '../store/ports.ts'
+import { Values } from '../store/values.ts'
 import { objectsOf } from './objects.ts'
 
 export class SandboxObject extends DurableObject<Env> implements SandboxPort {
   readonly #life: Life
   readonly #audit: AuditLog
+  readonly #store: Store
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
@@ -61,6 +81,11 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
       entries: () => auditEntries(ctx.storage),
       sandbox: () => this.#life.known.id,
       key: () => auditKeyOf(this.#life, ctx.storage.kv),
+    })
+    this.#store = new Store({
+      values: () => storeValues(ctx.storage),
+      clock: systemClock,
+      transaction: (work) => ctx.storage.transactionSync(work),
     })
     this.#life = new Life({
       store: recordStore(ctx),
@@ -141,7 +166,7 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
   }
 
   fork(caller: Caller, children: readonly string[]): Promise<Outcome<Forks>> {
-    return outcome('fork a sandbox', () => fork(this.#life, caller, children, this.#ports))
+    return outcome('fork a sandbox', () => fork(this.#life, caller, children, this.#copied))
   }
 
   snapshot(caller: Caller, id: string): Promise<Outcome<Snapshot>> {
@@ -152,8 +177,48 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
     return outcome('restore a sandbox', () => restore(this.#life, input))
   }
 
+  createCheckpoint(caller: Caller, input: CheckpointInput): Promise<Outcome<CheckpointMade>> {
+    return outcome('create a checkpoint', () => createCheckpoint(this.#life, caller, input))
+  }
+
+  checkpoints(caller: Caller): Promise<Outcome<readonly Checkpoint[]>> {
+    return outcome('list checkpoints', () => listCheckpoints(this.#life, caller))
+  }
+
+  waitForCheckpoint(caller: Caller, id: string): Promise<Outcome<number>> {
+    return outcome('wait for a checkpoint', () => waitForCheckpoint(this.#life, caller, id))
+  }
+
+  restoreCheckpoint(caller: Caller, id: string): Promise<Outcome<CheckpointRestored>> {
+    return outcome('restore a checkpoint', () => restoreCheckpoint(this.#life, caller, id))
+  }
+
+  deleteCheckpoint(caller: Caller, id: string): Promise<Outcome<void>> {
+    return outcome('delete a checkpoint', () => deleteCheckpoint(this.#life, caller, id))
+  }
+
+  bringImage(caller: Caller, image: string): Promise<Outcome<GuestImage>> {
+    return outcome('bring an image', () => bringImage(this.#life, caller, image))
+  }
+
+  storeGet(caller: Caller, key: string): Promise<Outcome<StoredValue>> {
+    return outcome('read a store', () => storeOf(this.#life, caller, this.#store).get(key))
+  }
+
+  storeApply(caller: Caller, changes: readonly StoreChange[]): Promise<Outcome<readonly boolean[]>> {
+    return outcome('change a store', () => applyToStore(this.#life, caller, this.#store, changes))
+  }
+
+  storeKeys(caller: Caller, input: StoreListInput): Promise<Outcome<StoreKeys>> {
+    return outcome('list a store', () => storeOf(this.#life, caller, this.#store).keys(input))
+  }
+
   announce(input: ChildInput): Promise<Outcome<void>> {
-    return outcome('announce a sandbox', () => announce(this.#life, input, this.#ports))
+    return outcome('announce a sandbox', () => announce(this.#life, input, this.#copied))
+  }
+
+  fill(caller: Caller, values: readonly StoreRow[]): Promise<Outcome<void>> {
+    return outcome('fill a store', () => fill(this.#life, caller, this.#store, values))
   }
 
   settle(answer: CallOutcome<Created>): Promise<Outcome<RunRecord>> {
@@ -210,12 +275,17 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
     return new PortSettings(this.ctx.storage.sql)
   }
 
+  get #copied(): Copied {
+    return { settings: this.#ports, store: this.#store }
+  }
+
   #note(notes: readonly AuditNote[]): void {
     this.#audit.add(notes)
     this.#life.inBackground('seal the audit log', this.#audit.seal())
     for (const { event } of notes) {
       if (event === 'sandbox.hibernated') this.#tellConsoles('hibernated')
-      if (event === 'sandbox.resumed') this.#tellConsoles('running')
+      if (event === 'sandbox.resumed' || event === 'checkpoint.restored') this.#tellConsoles('running')
+      if (event === 'sandbox.destroyed' || event === 'sandbox.lost') this.#store.clear()
     }
   }
 
@@ -240,6 +310,11 @@ const mostConsoles = 100
 function auditEntries(storage: DurableObjectStorage): AuditEntries {
   migrate(storage, sandboxSchema)
   return new AuditEntries(storage.sql)
+}
+
+function storeValues(storage: DurableObjectStorage): Values {
+  migrate(storage, sandboxSchema)
+  return new Values(storage.sql)
 }
 
 function recordStore(ctx: DurableObjectState): RecordStore {

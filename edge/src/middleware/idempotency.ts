@@ -51,8 +51,11 @@ function keyOf(request: Request): string | undefined {
 }
 
 /** Of everything that makes two requests the same. A hash, as a body may hold secrets. */
-function fingerprintOf({ body, principal, request, url }: KeyCall): Promise<string> {
-  return hashSecret(canonicalJson([principal.region, request.method, url.pathname, body ?? null]))
+function fingerprintOf({ body, principal, request, subject, url }: KeyCall): Promise<string> {
+  const { sandbox = '' } = subject
+  // Not every surface names the sandbox in its path.
+  const path = url.pathname.includes(sandbox) ? url.pathname : `${sandbox} ${url.pathname}`
+  return hashSecret(canonicalJson([principal.region, request.method, path, body ?? null]))
 }
 
 async function settleFailure(call: KeyCall, key: string, error: AppError, isAgain: boolean): Promise<AppError> {

@@ -24,7 +24,8 @@ export async function readJson(request: Request, { schema, maxBytes, mayBeEmpty 
   throw new AppError('invalid_request', `cannot read the request: ${where}: ${issue?.message ?? 'it is not valid'}`)
 }
 
-async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
+/** The whole body, of at most so many bytes. */
+export async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
   const told = request.headers.get('content-length')
   if (told !== null && Number(told) > maxBytes) throw tooLarge(maxBytes)
   if (told !== null) return new Uint8Array(await request.arrayBuffer())

@@ -8,7 +8,16 @@ import type { Env } from '../env.ts'
 
 /** Where the ports of sandboxes are served, as the caller would reach them; undefined where they are not. */
 function appBase(env: Pick<Env, 'APP_URL'>, asked: URL): { scheme: string; host: string } | undefined {
-  const text: unknown = env.APP_URL
+  return baseOf(env.APP_URL, asked)
+}
+
+/** The host of a sandbox's own, with the port where that is not the scheme's; undefined where there is none. */
+export function sandboxHost(env: Pick<Env, 'SANDBOX_URL'>, asked: URL, sandbox: string): string | undefined {
+  const base = baseOf(env.SANDBOX_URL, asked)
+  return base === undefined ? undefined : `${sandbox}.${base.host}`
+}
+
+function baseOf(text: unknown, asked: URL): { scheme: string; host: string } | undefined {
   if (typeof text !== 'string' || text === '') return undefined
   const base = new URL(text)
   const port = base.port === '' && base.protocol === asked.protocol ? asked.port : base.port

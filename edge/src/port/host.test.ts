@@ -21,9 +21,12 @@ test.each([
   `https://0-${id}.app.portico.example/`,
   `https://80-${id}x.app.portico.example/`,
   `https://80.${id}.app.portico.example/`,
-  `https://${id}.sandbox.portico.example/`,
   `https://${id}.sandbox.portico.example/sb/p/80x/`,
-  `https://${id}.sandbox.portico.example//sb/p/80/`,
+  `https://${id}.sandbox.portico.example/sb/p/`,
+  `https://${id}x.sandbox.portico.example/v1/exec`,
+  `https://x.${id}.sandbox.portico.example/v1/exec`,
+  `https://u@${id}.sandbox.portico.example/v1/exec`,
+  'https://sandbox.portico.example/v1/exec',
   `https://api.portico.example@80-${id}.app.portico.example/`,
   `https://80-${id}%2eapp.portico.example/`,
   'https://ａpp.portico.example/',
@@ -31,6 +34,16 @@ test.each([
   'https:///v1/runs',
 ])('%s leads nowhere', (url) => {
   expect(placeOf(url, env)).toEqual({ kind: 'nowhere' })
+})
+
+test.each([
+  `https://${id}.sandbox.portico.example`,
+  `https://${id}.sandbox.portico.example/v1/exec?x`,
+  `http://${id}.SANDBOX.portico.example.:8443/v1/store/a`,
+  `https://${id}.sandbox.portico.example//sb/p/80/`,
+  `https://${id}.sandbox.portico.example/sb/p`,
+])('%s is a sandbox itself', (url) => {
+  expect(placeOf(url, env)).toEqual({ kind: 'sandbox', sandbox: id })
 })
 
 test.each([

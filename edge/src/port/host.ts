@@ -1,8 +1,8 @@
 /**
- * Which host a request came to: the API's, or one that leads to a port of a sandbox. Read off the request's URL alone, once, before anything
+ * Which host a request came to: the API's, one that leads to a port of a sandbox, or a sandbox's own. Read off the request's URL alone, once, before anything
  * else looks at it: an app's host never serves the API, and the other way round.
  *
- *   {port}-{id}.{APP host}/path        {id}.{SANDBOX host}/sb/p/{port}/path        any other host: the API
+ *   {port}-{id}.{APP host}/path        {id}.{SANDBOX host}/sb/p/{port}/path        {id}.{SANDBOX host}/path: the sandbox's own        any other host: the API
  */
 
 import { parseSandboxId } from '@portico/shared/ids'
@@ -21,6 +21,8 @@ export interface PortTarget {
 export type Place =
   | { readonly kind: 'api' }
   | { readonly kind: 'port'; readonly target: PortTarget }
+  /** The sandbox's own host: its data plane. */
+  | { readonly kind: 'sandbox'; readonly sandbox: string }
   /** A host of ours that leads nowhere, or a URL that no client of good will sends. */
   | { readonly kind: 'nowhere' }
 
@@ -85,6 +87,10 @@ function ofApp(label: string, path: string): Place {
 }
 
 function ofSandbox(label: string, path: string): Place {
+  if (!path.startsWith('/sb/p/')) {
+    const sandbox = parseSandboxId(label)
+    return sandbox === undefined ? nowhere : { kind: 'sandbox', sandbox }
+  }
   const [, number = '', rest = ''] = /^\/sb\/p\/(\d{1,5})(?=[/?]|$)(.*)$/s.exec(path) ?? []
   return target(number, label, `/sb/p/${number}`, rest.startsWith('/') ? rest : `/${rest}`)
 }

@@ -1,4 +1,4 @@
-/** Questions about one process, or all of them, to the agent of their sandbox. What it answers is believed once it has the right shape. */
+/** Questions about processes, files or services to the agent of their sandbox. What it answers is believed once it has the right shape. */
 
 import { type ProcessRecord, processRecord } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
@@ -50,10 +50,13 @@ export function jsonContent(json: object): { headers: Record<string, string>; bo
 }
 
 /** JSON of an agent, if it has the right shape. */
-async function readAnswer<Schema extends z.ZodType>(answer: Response, schema: Schema): Promise<z.output<Schema>> {
+export async function readAnswer<Schema extends z.ZodType>(
+  answer: Response,
+  schema: Schema,
+): Promise<z.output<Schema>> {
   const parsed = schema.safeParse(parse(await readText(answer)))
   if (parsed.success) return parsed.data
-  throw new AppError('guest_error', 'cannot finish the call: the sandbox answered nonsense about its processes')
+  throw new AppError('guest_error', 'cannot finish the call: the sandbox answered nonsense')
 }
 
 async function readText(answer: Response): Promise<string> {

@@ -12,8 +12,7 @@ import { AppError } from '@portico/shared/errors'
 import { OutputDecoder, type OutputRecord } from '@portico/shared/process-records'
 import type { KeyCall } from '../call.ts'
 import { inBackground } from '../durable/background.ts'
-import { unwrap } from '../outcome.ts'
-import { reach } from '../platform-errors.ts'
+import { whyBroken } from '../guest/why-broken.ts'
 import { readEnding } from './ending.ts'
 import type { Translation } from './translation.ts'
 
@@ -24,6 +23,8 @@ export interface Following {
   readonly first?: Uint8Array
   /** The answer ends with the output up to here, whether or not the process runs on. */
   readonly until?: number
+  /** What is followed has no end of its own: the answer's end is the end, and a process's is told and followed by what comes after it. */
+  readonly outlives?: boolean
   /** It is over: how the process ended, or why it was not seen to. Not called where `until` came first. */
   readonly over?: (how: ProcessEnding | AppError) => void
 }
@@ -90,7 +91,10 @@ class Follower {
     let buffer = new Uint8Array(pieceLength)
     while (!this.#isWhole) {
       const { done, value } = await this.#read(buffer)
-      if (done) return
+      if (done) {
+        this.#isWhole = this.#following.outlives === true
+        return
+      }
       const wanted = this.#wanted(this.#decoder.push(value))
       const bytes = this.#following.translation.translate(wanted)
       if (bytes.length > 0) await this.#tell(bytes)
@@ -117,7 +121,8 @@ class Follower {
 
   /** The records up to the last one that is asked for. */
   #wanted(records: readonly OutputRecord[]): readonly OutputRecord[] {
-    const { until = Number.POSITIVE_INFINITY } = this.#following
+    const { until = Number.POSITIVE_INFINITY, outlives = false } = this.#following
+    if (outlives) return records
     for (const [index, record] of records.entries()) {
       if (record.kind === 'end') this.#ending = readEnding(record.json)
       this.#isWhole = record.kind === 'end' || behind(record) >= until
@@ -145,17 +150,7 @@ class Follower {
   /** What its record says about a sandbox whose answer broke off; where it says nothing, its connection did. */
   async #whyBroken(cause?: unknown): Promise<AppError> {
     if (this.#isGone) return gone()
-    const { objects, principal, services } = this.#call
-    const { sandbox } = this.#following
-    services.routes.drop(sandbox)
-    const record = unwrap(await reach('find the sandbox', objects.sandbox(sandbox).read(principal)))
-    const { status, auto_resume } = record
-    const cannot = 'cannot follow the process'
-    if (status === 'lost') return new AppError('sandbox_lost', `${cannot}: its sandbox is lost`)
-    if (status === 'error') return new AppError('sandbox_failed', `${cannot}: its sandbox has failed`)
-    if (!auto_resume && (status === 'hibernating' || status === 'hibernated'))
-      return new AppError('sandbox_hibernated', `${cannot}: its sandbox was hibernated`)
-    return new AppError('runner_disconnected', `${cannot}: the connection to its sandbox broke off`, { cause })
+    return await whyBroken(this.#call, this.#following.sandbox, 'follow the process', cause)
   }
 }
 

@@ -108,14 +108,14 @@ export async function attachConsole(call: KeyCall): Promise<Response> {
 }
 
 /** The console that a path names. What cannot be an id costs no object of its own. */
-async function consoleOf(call: Call<'key'>) {
+async function consoleOf(call: KeyCall) {
   const { id: run } = sandboxOf(call)
   const id = parseConsoleId(call.parameter('console'))
   if (id === undefined) return await found(call, Promise.reject(notFound()))
   return { run, id, console: call.objects.console(id) }
 }
 
-async function answered<Value>(call: Call<'key'>, what: string, asked: Promise<Outcome<Value>>): Promise<Value> {
+async function answered<Value>(call: KeyCall, what: string, asked: Promise<Outcome<Value>>): Promise<Value> {
   return await found(call, reach(what, asked).then(unwrap))
 }
 

@@ -34,9 +34,11 @@ export interface Row<Who extends Access = Access, Rule extends BodyRule = BodyRu
    * logged, and the token goes no further than the gate.
    */
   readonly token?: 'key' | 'link'
+  /** Whose rules of requests and errors hold; those of the API unless told. */
+  readonly protocol?: 'connect'
   /** Whether each of its calls is logged; of other rows only what fails on our side is. */
   readonly logged?: boolean
-  handle(call: Call<Who, Parsed<Rule>>): Response | Promise<Response>
+  handle(call: Call<NoInfer<Who>, Parsed<Rule>>): Response | Promise<Response>
 }
 
 export const none = { kind: 'none' } as const

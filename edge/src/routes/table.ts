@@ -13,6 +13,7 @@ import {
   updateRequest,
   webhookRequest,
 } from '@portico/shared/api'
+import { gatewayRows } from '../iris/gateway-rows.ts'
 import { commandRequest } from '../process/command.ts'
 import { createAccount, createKey, listAccounts, listKeys, readAccount, revokeKey, setLimits } from './accounts.ts'
 import { drainRequest, keyRequest, limitsRequest, nameRequest, runnerRequest } from './admin-requests.ts'
@@ -25,6 +26,7 @@ import { download, list, upload } from './files.ts'
 import { health } from './health.ts'
 import { readAccountUsage, readHistory } from './history.ts'
 import { images } from './images.ts'
+import { insideRows } from './inside-rows.ts'
 import { front, page, pageAsset, toPage } from './page.ts'
 import { linkPort, listPorts, proxyPort, readPort, writePort } from './ports.ts'
 import {
@@ -52,6 +54,7 @@ import {
   updateRun,
 } from './runs.ts'
 import { shell } from './shell.ts'
+import { listSigningKeys, publishedKeys, rotateSigningKeys } from './signing-keys.ts'
 import { terminal } from './terminal.ts'
 import { createWebhook, deleteWebhook, listDeliveries, listWebhooks, readWebhook } from './webhooks.ts'
 
@@ -163,6 +166,7 @@ export const table: readonly Row[] = [
     body: stream,
     handle: upload,
   }),
+  ...insideRows,
 
   row({ path: '/v1/runs/:id/ports', methods: ['GET'], access: 'key', needs: 'read', body: none, handle: listPorts }),
   row({
@@ -406,6 +410,32 @@ export const table: readonly Row[] = [
 
   change({ path: '/v1/runner/tunnel', methods: ['GET'], access: 'runner', needs: null, body: none, handle: tunnel }),
 
+  ...gatewayRows,
+  row({
+    path: '/.well-known/jwks.json',
+    methods: ['GET'],
+    access: 'public',
+    needs: null,
+    body: none,
+    handle: publishedKeys,
+  }),
+
+  row({
+    path: '/admin/signing-keys',
+    methods: ['GET'],
+    access: 'admin',
+    needs: null,
+    body: none,
+    handle: listSigningKeys,
+  }),
+  change({
+    path: '/admin/signing-keys/rotate',
+    methods: ['POST'],
+    access: 'admin',
+    needs: null,
+    body: none,
+    handle: rotateSigningKeys,
+  }),
   row({ path: '/admin/accounts', methods: ['GET'], access: 'admin', needs: null, body: none, handle: listAccounts }),
   change({
     path: '/admin/accounts',

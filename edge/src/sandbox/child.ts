@@ -7,18 +7,19 @@ import type { RunRecord } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import { isFinal } from '@portico/shared/lifecycle'
 import type { CallOutcome, ChildInput, Created } from '../ports.ts'
-import type { PortSettings } from '../store/ports.ts'
 import { fail, overtaken, ready } from './create.ts'
+import type { Copied } from './fork.ts'
 import type { Life } from './life.ts'
 import { newRecord } from './record.ts'
 
-/** Writes the record of a child that is about to be made. */
-export function announce(life: Life, input: ChildInput, settings: () => PortSettings): void {
+/** Writes the record of a child that is about to be made, and what it gets of its parent's object. */
+export function announce(life: Life, input: ChildInput, { settings, store }: Copied): void {
   const { runner, parent, labels = {}, ports } = input
   if (life.record?.account === input.account && isFinal(life.record.state)) throw interrupted()
   const record = newRecord({ ...input, marks: { name: null, labels } }, life.clock.now())
   life.begin({ ...record, runner, generation: 1, forkedFrom: parent })
   for (const [port, setting] of Object.entries(ports)) settings().set(Number(port), setting)
+  store.fill(input.store)
   life.inBackground('tell the account', life.publish())
 }
 

@@ -15,6 +15,7 @@ import { captureFence, type Fence } from './fence.ts'
 import { type Life, notFound } from './life.ts'
 import type { SandboxRecord } from './record.ts'
 import { isAsleep, roomOf } from './room.ts'
+import type { Piece, Store } from './store.ts'
 
 const action = 'fork the sandbox'
 
@@ -23,7 +24,7 @@ export async function fork(
   life: Life,
   caller: Caller,
   children: readonly string[],
-  settings: () => PortSettings,
+  { settings, store }: Copied,
 ): Promise<Forks> {
   const record = life.usable(caller)
   assertAllowed(record, 'copy', action)
@@ -35,7 +36,7 @@ export async function fork(
   unwrap(await reach(action, account.admit({ ...roomOf(record, action), sandboxes })))
   let made: readonly string[] = []
   try {
-    const forks = await forkAdmitted(life, { record, fence, ports: settings().all() }, children)
+    const forks = await forkAdmitted(life, { record, fence, ports: settings().all(), store }, children)
     made = forks.forks.map(({ id }) => id)
     return forks
   } finally {
@@ -44,16 +45,25 @@ export async function fork(
   }
 }
 
+/** What children get of their parent's object. */
+export interface Copied {
+  readonly settings: () => PortSettings
+  readonly store: Store
+}
+
 interface Parent {
   readonly record: SandboxRecord
   readonly fence: Fence
   readonly ports: ChildInput['ports']
+  readonly store: Store
 }
 
 async function forkAdmitted(life: Life, parent: Parent, children: readonly string[]): Promise<Forks> {
   const { record, fence } = parent
   const roomy = children.slice(0, await reserve(life, record, fence, children))
-  const announced = await Promise.all(roomy.map((child) => announceOne(life, parent, child)))
+  const announced = await parent.store.copied((first) =>
+    Promise.all(roomy.map((child) => announceOne(life, parent, child, first))),
+  )
   const expected = announced.filter((one) => one.ok).map(({ child }) => child)
   const runner = life.objects.runner(fence.runner)
   const answer: CallOutcome<Forked> | undefined =
@@ -92,11 +102,21 @@ type Announced = { readonly child: string } & (
   | { readonly ok: false; readonly error: WireError }
 )
 
-async function announceOne(life: Life, { record, fence, ports }: Parent, child: string): Promise<Announced> {
+async function announceOne(
+  life: Life,
+  { record, fence, ports, store }: Parent,
+  child: string,
+  first: Piece,
+): Promise<Announced> {
   const { account, region, spec, labels, id: parent } = record
-  const input = { account, region, spec, labels, runner: fence.runner, sandbox: child, parent, ports }
+  const of = { account, region, spec, labels, runner: fence.runner, sandbox: child, parent, ports }
   try {
-    unwrap(await reach(action, life.objects.sandbox(child, region).announce(input)))
+    unwrap(await reach(action, life.objects.sandbox(child, region).announce({ ...of, store: first.rows })))
+    for (let { next } = first; next !== undefined; ) {
+      const piece = store.piece(next)
+      unwrap(await reach(action, life.objects.sandbox(child).fill({ account, region }, piece.rows)))
+      next = piece.next
+    }
     return { child, ok: true }
   } catch (thrown) {
     life.inBackground('give the place back', life.objects.region(region).release(child))

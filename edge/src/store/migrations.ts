@@ -92,10 +92,20 @@ export const sandboxSchema: readonly string[] = [
   "CREATE INDEX audit_full ON audit (seq) WHERE event = 'audit.full'",
   'CREATE TABLE consoles (id TEXT PRIMARY KEY)',
   'CREATE TABLE ports (port INTEGER PRIMARY KEY, access TEXT NOT NULL, host TEXT NOT NULL, version INTEGER NOT NULL)',
+  'CREATE TABLE store (key TEXT PRIMARY KEY, json TEXT NOT NULL, bytes INTEGER NOT NULL, expires_at INTEGER) WITHOUT ROWID',
+  'CREATE INDEX store_expiry ON store (expires_at) WHERE expires_at IS NOT NULL',
+  'CREATE TABLE store_total (id INTEGER PRIMARY KEY CHECK (id = 1), keys INTEGER NOT NULL, bytes INTEGER NOT NULL)',
+  'INSERT INTO store_total (id, keys, bytes) VALUES (1, 0, 0)',
 ]
 
 export const consoleSchema: readonly string[] = [
   'CREATE TABLE scrollback (at INTEGER PRIMARY KEY, kind TEXT NOT NULL, run TEXT, bytes BLOB NOT NULL)',
+]
+
+export const keyringSchema: readonly string[] = [
+  `CREATE TABLE signing_keys (
+     kid TEXT PRIMARY KEY, created_at INTEGER NOT NULL, retired_at INTEGER, last_until INTEGER NOT NULL, public TEXT NOT NULL, private BLOB
+   )`,
 ]
 
 /** Brings an object's database up to the end of its list; the number of steps taken is kept in the object's key-value storage. */

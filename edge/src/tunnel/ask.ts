@@ -25,6 +25,13 @@ const limits: Record<Op, number> = {
   'sandbox.update': 10_000,
   'sandbox.destroy': 30_000,
   'sandbox.stats': 10_000,
+  'checkpoint.create': 120_000,
+  'checkpoint.list': 10_000,
+  'checkpoint.wait': 600_000,
+  // The services of that moment may take their time to start: the runner gives up after 360 s.
+  'checkpoint.restore': 400_000,
+  'checkpoint.delete': 30_000,
+  'guest.image': 600_000,
 }
 
 const encoder = new TextEncoder()

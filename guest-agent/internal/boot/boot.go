@@ -5,6 +5,7 @@ package boot
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,9 +17,13 @@ type Machine struct {
 	Disk    *Disk
 	Cgroup  int // the folder that processes start in, or -1 if there is none
 	Channel string
-	Phases  []Phase
+	// Waits tells that the host has yet to say when its disks are the right ones: Finish is for then.
+	Waits  bool
+	Phases []Phase
 	// Notes are what went wrong without keeping the machine from running.
 	Notes []string
+
+	loopback func() error
 }
 
 // Phase is a part of the boot and how long it took.
@@ -27,34 +32,56 @@ type Phase struct {
 	Spent time.Duration
 }
 
-// Boot runs the phases in order. The error tells which could not be done.
-func Boot() (*Machine, error) {
+// phase is one of those that make a machine.
+type phase struct {
+	name string
+	run  func() error
+}
+
+// Begin runs the phases that need no disk, in order. The error tells which could not be done.
+func Begin() (*Machine, error) {
 	m := &Machine{Cgroup: -1}
 	m.Phases = append(m.Phases, Phase{"kernel", Uptime()})
-	disks := map[string]string{}
-	loopback := inBackground(func() error { return bringUp("lo") })
-	for _, phase := range []struct {
-		name string
-		run  func() error
-	}{
+	m.loopback = inBackground(func() error { return bringUp("lo") })
+	return m, m.run([]phase{
 		{"kernel_trees", func() error { return doAll(kernelTrees) }},
 		{"command_line", m.readCommandLine},
-		{"modules", func() error { return loadModules(moduleFolder) }},
+		{"modules", m.loadFirstModules},
+	})
+}
+
+// Finish runs the others. Where the machine waited for it the kernel has not seen its disks yet, so nothing of them is in its memory.
+func (m *Machine) Finish() error {
+	disks := map[string]string{}
+	return m.run([]phase{
+		{"disk_module", func() error { return loadModules(moduleFolder, "") }},
 		{"disks", func() (err error) { disks, err = awaitDisks("image", "scratch"); return err }},
 		{"root", func() error { return m.makeRoot(disks["image"], disks["scratch"]) }},
 		{"switch", switchRoot},
 		{"grow", func() error { return m.tolerate("grow the scratch disk", m.Disk.Grow()) }},
 		{"user_trees", func() error { return doAll(userTrees) }},
 		{"limits", m.setLimits},
-		{"network", func() error { return m.tolerate("bring up the loopback", loopback()) }},
-	} {
+		{"network", func() error { return m.tolerate("bring up the loopback", m.loopback()) }},
+	})
+}
+
+// loadFirstModules loads all but the driver of disks where the machine has to wait for them.
+func (m *Machine) loadFirstModules() error {
+	if m.Waits {
+		return loadModules(moduleFolder, diskModule)
+	}
+	return loadModules(moduleFolder, "")
+}
+
+func (m *Machine) run(phases []phase) error {
+	for _, phase := range phases {
 		begun := time.Now()
 		if err := phase.run(); err != nil {
-			return nil, err
+			return err
 		}
 		m.Phases = append(m.Phases, Phase{phase.name, time.Since(begun)})
 	}
-	return m, nil
+	return nil
 }
 
 func (m *Machine) readCommandLine() error {
@@ -63,10 +90,16 @@ func (m *Machine) readCommandLine() error {
 		return fmt.Errorf("cannot read the kernel's command line: %w", err)
 	}
 	m.Channel = channelOf(string(text))
+	m.Waits = waitsFor(string(text))
 	return nil
 }
 
-// channelOf is the one parameter that the agent knows: portico.channel, the name of the port.
+// waitsFor is one of the two parameters that the agent knows: portico.root=wait lets it wait for the host's word before it looks at its disks.
+func waitsFor(commandLine string) bool {
+	return slices.Contains(strings.Fields(commandLine), "portico.root=wait")
+}
+
+// channelOf is the other: portico.channel, the name of the port.
 func channelOf(commandLine string) string {
 	name := "portico.agent"
 	for _, word := range strings.Fields(commandLine) {
@@ -112,6 +145,7 @@ func (m *Machine) setLimits() error {
 	cgroup, err := makeProcessGroup()
 	m.Cgroup = cgroup
 	_ = m.tolerate("bound the number of processes", err)
+	_ = m.tolerate("raise the number of watches", raiseWatches())
 	return m.tolerate("raise the number of open files", raiseOpenFiles())
 }
 

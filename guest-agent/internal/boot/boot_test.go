@@ -46,6 +46,14 @@ func TestChannelIsTakenFromTheCommandLine(t *testing.T) {
 	}
 }
 
+func TestOnlyTheHostsWordLetsTheMachineWait(t *testing.T) {
+	for line, want := range map[string]bool{"": false, "quiet portico.root=wait a\n": true, "portico.root=waits": false, "xportico.root=wait": false} {
+		if got := waitsFor(line); got != want {
+			t.Errorf("%q: %t", line, got)
+		}
+	}
+}
+
 func TestDisksAreFoundBySerial(t *testing.T) {
 	class := t.TempDir()
 	for name, serial := range map[string]string{"vda": "image", "vdb": "scratch\n", "loop0": ""} {
@@ -85,7 +93,7 @@ func TestFailureNamesTheStep(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "cannot mount no-such-kind on ") || !errors.Is(err, syscall.ENODEV) {
 		t.Errorf("%v", err)
 	}
-	if err := loadModules(t.TempDir()); err == nil || !strings.HasPrefix(err.Error(), "cannot read the list of modules") {
+	if err := loadModules(t.TempDir(), ""); err == nil || !strings.HasPrefix(err.Error(), "cannot read the list of modules") {
 		t.Errorf("%v", err)
 	}
 }

@@ -14,6 +14,7 @@ const (
 	cgroupPoint   = "/sys/fs/cgroup"
 	processGroup  = cgroupPoint + "/sandbox"
 	openFiles     = 65_536
+	watches       = 65_536 // directories; the kernel of a small machine allows 8,192
 	reservedTasks = 8 // one in so many is kept for the kernel and the agent
 )
 
@@ -47,4 +48,13 @@ func number(path string) int64 {
 // raiseOpenFiles sets how many files a process may have open, for the agent and for all that it starts.
 func raiseOpenFiles() error {
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: openFiles, Max: openFiles})
+}
+
+// raiseWatches sets how many directories the processes of one user may watch.
+func raiseWatches() error {
+	const path = "/proc/sys/fs/inotify/max_user_watches"
+	if number(path) >= watches {
+		return nil
+	}
+	return os.WriteFile(path, strconv.AppendInt(nil, watches, 10), 0)
 }

@@ -11,16 +11,24 @@ import (
 	"unsafe"
 )
 
-const moduleFolder = "/lib/modules"
+const (
+	moduleFolder = "/lib/modules"
+	// diskModule is the driver of disks.
+	diskModule = "virtio_blk.ko"
+)
 
-// loadModules loads what the list names, in its order, and removes each file: the memory is the guest's from then on.
-func loadModules(folder string) error {
+// loadModules loads what the list names and is still there, in its order, but for one, and removes each file: the memory is the guest's from
+// then on.
+func loadModules(folder, but string) error {
 	list, err := os.ReadFile(filepath.Join(folder, "load-order"))
 	if err != nil {
 		return fmt.Errorf("cannot read the list of modules: %w", err)
 	}
 	for _, name := range strings.Fields(string(list)) {
 		path := filepath.Join(folder, name)
+		if _, err := os.Stat(path); name == but || errors.Is(err, os.ErrNotExist) {
+			continue
+		}
 		if err := loadModule(path); err != nil {
 			return fmt.Errorf("cannot load the module %s: %w", name, err)
 		}

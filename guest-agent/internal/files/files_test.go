@@ -290,7 +290,7 @@ func TestListIsSortedAndTellsTypes(t *testing.T) {
 	List(w, r)
 	var answer struct {
 		Path    string
-		Entries []entry
+		Entries []listed
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || answer.Path != folder {
 		t.Fatalf("%v %s", err, w.Body)
@@ -311,7 +311,7 @@ func TestListIsSortedAndTellsTypes(t *testing.T) {
 	empty := t.TempDir()
 	w, r = request("GET", empty, nil)
 	List(w, r)
-	if want := `{"path":"` + empty + `","entries":[]}`; w.Body.String() != want {
+	if want := `{"path":"` + empty + `","entries":[],"truncated":false,"deeper":false}`; w.Body.String() != want {
 		t.Errorf("%s", w.Body)
 	}
 }

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -41,8 +42,16 @@ func read(w http.ResponseWriter, r *http.Request, path string) *proto.Failure {
 	if status.Size() == 0 {
 		return readUnsized(w, file, what)
 	}
+	if system, ok := status.Sys().(*syscall.Stat_t); ok {
+		w.Header()["Etag"] = []string{etagOf(system)}
+	}
 	http.ServeContent(w, r, "", status.ModTime(), file)
 	return nil
+}
+
+// etagOf tells one content from another, so that a range may be asked for under the condition that the rest is still of the same file.
+func etagOf(status *syscall.Stat_t) string {
+	return fmt.Sprintf(`"%x-%x-%x"`, status.Ino, status.Size, status.Mtim.Nano())
 }
 
 // readUnsized sends a file that tells no size: an empty one, or one of /proc.

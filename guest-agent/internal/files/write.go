@@ -4,12 +4,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,14 +32,19 @@ func Write(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	proto.Answer(w, struct {
-		Path string `json:"path"`
-		Size int64  `json:"size"`
-	}{path, size})
+		Path       string `json:"path"`
+		PathBase64 string `json:"path_base64,omitempty"`
+		Size       int64  `json:"size"`
+	}{path, inBase64(path), size})
 }
 
 func write(r *http.Request, values url.Values, path string) (int64, *proto.Failure) {
 	what := "cannot write " + quoted(path)
-	mode, failure := modeOf(values)
+	mode, failure := modeOf(values.Get("mode"))
+	if failure != nil {
+		return 0, failure
+	}
+	to, failure := ownerIn(values)
 	if failure != nil {
 		return 0, failure
 	}
@@ -54,47 +56,51 @@ func write(r *http.Request, values url.Values, path string) (int64, *proto.Failu
 		return 0, proto.FailureOf(err, what)
 	}
 	if status == nil {
-		if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
+		folder, _ := split(place)
+		if err := makeParents(folder); err != nil {
 			return 0, proto.FailureOf(err, what)
-		}
-		if mode == nil {
-			usual := fs.FileMode(0o644)
-			mode = &usual
 		}
 	} else if status.IsDir() {
 		return 0, proto.Fail(proto.CodeIsDirectory, "%s: it is a directory", what)
 	} else if !status.Mode().IsRegular() {
 		return 0, proto.Fail(proto.CodeConflict, "%s: it is not a regular file", what)
 	}
-	size, err := replace(place, status, mode, r.Body)
+	size, err := replace(place, dressOf(status, mode, to), r.Body)
 	if err != nil {
 		return 0, proto.FailureOf(err, what)
 	}
 	return size, nil
 }
 
-// modeOf reads the permission bits that the query asks for; nil if it asks for none.
-func modeOf(values url.Values) (*fs.FileMode, *proto.Failure) {
-	text := values.Get("mode")
-	if text == "" {
-		return nil, nil
-	}
-	bits, err := strconv.ParseUint(text, 8, 32)
-	if err != nil || bits > 0o7777 {
-		return nil, proto.Fail(proto.CodeInvalidRequest, "cannot write the file: mode must be octal, such as 0644")
-	}
-	mode := fs.FileMode(bits & 0o777)
-	for bit, flag := range map[uint64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if bits&bit != 0 {
-			mode |= flag
+// clothes are the mode and the owner that a file is to have.
+type clothes struct {
+	mode uint32
+	owner
+}
+
+// dressOf are those that are asked for, else those of the file that is replaced, else the usual ones.
+func dressOf(before os.FileInfo, mode *uint32, to owner) clothes {
+	wanted := clothes{0o644, to}
+	if before != nil {
+		status := before.Sys().(*syscall.Stat_t)
+		wanted.mode = status.Mode & 0o7777
+		if to.uid == unchanged {
+			wanted.uid = int(status.Uid)
+		}
+		if to.gid == unchanged {
+			wanted.gid = int(status.Gid)
 		}
 	}
-	return &mode, nil
+	if mode != nil {
+		wanted.mode = *mode
+	}
+	return wanted
 }
 
 // replace writes a body beside the place and moves it there. A body that breaks off, or a disk that is full, leaves nothing.
-func replace(place string, before os.FileInfo, mode *fs.FileMode, body io.Reader) (size int64, err error) {
-	temporary, err := createTemporary(filepath.Dir(place))
+func replace(place string, wanted clothes, body io.Reader) (size int64, err error) {
+	folder, _ := split(place)
+	temporary, err := createTemporary(folder)
 	if err != nil {
 		return 0, err
 	}
@@ -107,18 +113,12 @@ func replace(place string, before os.FileInfo, mode *fs.FileMode, body io.Reader
 	if size, err = copyBody(temporary, body); err != nil {
 		return 0, err
 	}
-	if before != nil {
-		if owner, ok := before.Sys().(*syscall.Stat_t); ok {
-			if err := temporary.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
-				return 0, err
-			}
-		}
-		if mode == nil {
-			kept := before.Mode()
-			mode = &kept
+	if wanted.asked() {
+		if err := temporary.Chown(wanted.uid, wanted.gid); err != nil {
+			return 0, err
 		}
 	}
-	if err := temporary.Chmod(*mode); err != nil {
+	if err := syscall.Fchmod(int(temporary.Fd()), wanted.mode); err != nil {
 		return 0, err
 	}
 	return size, os.Rename(temporary.Name(), place)
@@ -127,7 +127,7 @@ func replace(place string, before os.FileInfo, mode *fs.FileMode, body io.Reader
 func createTemporary(folder string) (*os.File, error) {
 	var random [8]byte
 	_, _ = rand.Read(random[:])
-	name := filepath.Join(folder, temporaryPrefix+hex.EncodeToString(random[:]))
+	name := folder + temporaryPrefix + hex.EncodeToString(random[:])
 	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 

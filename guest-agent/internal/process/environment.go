@@ -21,6 +21,12 @@ type Environment struct {
 	sandbox map[string]string // base and sandbox together; never changed in place
 }
 
+// place is where a program runs that does not run in the sandbox itself, or not in the cgroup of all.
+type place struct {
+	environment *Environment
+	cgroup      int
+}
+
 // NewEnvironment begins with the base alone.
 func NewEnvironment() *Environment { return &Environment{sandbox: baseEnvironment} }
 

@@ -83,6 +83,11 @@ func (r *Runner) run(c *command, gone <-chan struct{}) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.finish(e, gone)
+}
+
+// finish waits for the end of a command that was started.
+func (r *Runner) finish(e *running, gone <-chan struct{}) (*outcome, error) {
 	defer e.release()
 	result := &outcome{}
 	why := e.wait(gone)
@@ -140,7 +145,11 @@ func (r *Runner) fork(c *command, e *running, files []uintptr) error {
 
 // launch starts the command's program with these standard files. The error is a *proto.Failure or a *refusedProgram.
 func (r *Runner) launch(c *command, files []uintptr, system *syscall.SysProcAttr) (*reaper.Process, error) {
-	env, path := r.environment.with(c.env, c.user)
+	environment, cgroup := r.environment, r.cgroup
+	if c.place != nil {
+		environment, cgroup = c.place.environment, c.place.cgroup
+	}
+	env, path := environment.with(c.env, c.user)
 	file, err := lookup(c.argv[0], path, c.cwd)
 	if err != nil {
 		return nil, explain(err, c)
@@ -149,11 +158,17 @@ func (r *Runner) launch(c *command, files []uintptr, system *syscall.SysProcAttr
 		system.Credential = &syscall.Credential{Uid: c.user.uid, Gid: c.user.gid, Groups: c.user.groups}
 	}
 	attributes := &syscall.ProcAttr{Dir: c.cwd, Env: env, Files: files, Sys: system}
-	if r.cgroup >= 0 {
-		system.UseCgroupFD, system.CgroupFD = true, r.cgroup
+	return r.begin(file, c, attributes, cgroup)
+}
+
+// begin starts a program in a cgroup, unless that is negative.
+func (r *Runner) begin(file string, c *command, attributes *syscall.ProcAttr, cgroup int) (*reaper.Process, error) {
+	system := attributes.Sys
+	if cgroup >= 0 {
+		system.UseCgroupFD, system.CgroupFD = true, cgroup
 	}
 	process, err := r.reaper.Start(file, c.argv, attributes)
-	if r.cgroup >= 0 && (err == syscall.ENODEV || err == syscall.EBUSY || err == syscall.EOPNOTSUPP) {
+	if cgroup >= 0 && (err == syscall.ENODEV || err == syscall.EBUSY || err == syscall.EOPNOTSUPP) {
 		// The guest's root has taken the group away or made it one that holds no processes; that is its right.
 		system.UseCgroupFD = false
 		process, err = r.reaper.Start(file, c.argv, attributes)

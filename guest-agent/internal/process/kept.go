@@ -236,7 +236,7 @@ func (k *kept) bury(timeout time.Duration) {
 	}
 	<-k.process.Done()
 	k.duration = time.Since(k.begun)
-	k.drain()
+	drain(k.pumps)
 	k.input.end()
 	k.exitCode, k.signal = k.process.Outcome()
 	if k.timedOut.Load() {
@@ -248,15 +248,15 @@ func (k *kept) bury(timeout time.Duration) {
 
 // drain waits until the outputs have ended or fallen quiet, or others have gone on printing for too long. What the process itself has printed is read in
 // any case. A reader that holds the log may take its time.
-func (k *kept) drain() {
+func drain(pumps []*pump) {
 	step := time.NewTicker(drainStep)
 	defer step.Stop()
 	deadline := time.Now().Add(patience)
 	still, before := time.Now(), int64(-1)
-	waypoints := make([]waypoint, len(k.pumps))
+	waypoints := make([]waypoint, len(pumps))
 	for {
 		ended, busy, reached, taken := true, false, true, int64(0)
-		for i, p := range k.pumps {
+		for i, p := range pumps {
 			select {
 			case <-p.ended:
 			default:

@@ -419,7 +419,7 @@ func TestOutputIsWholeHoweverLateItIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	drained := make(chan struct{})
-	go func() { k.drain(); close(drained) }()
+	go func() { drain(k.pumps); close(drained) }()
 	select {
 	case <-drained:
 		t.Fatal("what stood in the pipe was given up")

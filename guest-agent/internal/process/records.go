@@ -35,7 +35,26 @@ const (
 
 // follow sends the process's output from an offset on, until its end or until the caller goes away; false if the caller did.
 func (k *kept) follow(w http.ResponseWriter, from int64, holds bool, gone <-chan struct{}) bool {
-	reader := k.log.reader(from, holds)
+	return follow(w, &followed{log: k.log, id: k.id, from: from, holds: holds, until: -1, gone: gone, ending: func() *ended {
+		<-k.done
+		return k.ending()
+	}})
+}
+
+// followed is what a follower asked for.
+type followed struct {
+	log   *outputLog
+	id    string
+	from  int64
+	holds bool
+	until int64 // the end is told once the output up to here was; negative: once all was
+	gone  <-chan struct{}
+	// ending is what the end says.
+	ending func() *ended
+}
+
+func follow(w http.ResponseWriter, f *followed) bool {
+	reader := f.log.reader(f.from, f.holds)
 	defer reader.close()
 	over := make(chan struct{})
 	defer close(over)
@@ -44,7 +63,7 @@ func (k *kept) follow(w http.ResponseWriter, from int64, holds bool, gone <-chan
 		defer tick.Stop()
 		for {
 			select {
-			case <-gone:
+			case <-f.gone:
 				reader.call()
 				return
 			case <-tick.C:
@@ -55,21 +74,26 @@ func (k *kept) follow(w http.ResponseWriter, from int64, holds bool, gone <-chan
 		}
 	}()
 	w.Header()["Content-Type"] = []string{"application/octet-stream"}
-	w.Header().Set("Portico-Process", k.id)
+	w.Header().Set("Portico-Process", f.id)
 	if http.NewResponseController(w).Flush() != nil {
 		return false
 	}
 	record := make([]byte, outputHead, outputHead+chunkSize)
+	sendEnd := func() bool {
+		end, _ := json.Marshal(f.ending())
+		return sendRecord(w, record[:outputHead], recordEnd, reader.at, end)
+	}
 	for {
+		if f.until >= 0 && reader.at >= f.until {
+			return sendEnd()
+		}
 		kind, bytes, lost, ended := reader.next(record[outputHead : outputHead+chunkSize])
 		if lost > 0 && !sendRecord(w, make([]byte, outputHead), recordGap, reader.at-int64(len(bytes)), binary.BigEndian.AppendUint64(nil, uint64(lost))) {
 			return false
 		}
 		switch {
 		case ended:
-			<-k.done
-			end, _ := json.Marshal(k.ending())
-			return sendRecord(w, record[:outputHead], recordEnd, reader.at, end)
+			return sendEnd()
 		case len(bytes) > 0:
 			if !sendRecord(w, record[:outputHead], byte(kind), reader.at-int64(len(bytes)), bytes) {
 				return false
@@ -78,7 +102,7 @@ func (k *kept) follow(w http.ResponseWriter, from int64, holds bool, gone <-chan
 			return false
 		}
 		select {
-		case <-gone:
+		case <-f.gone:
 			return false
 		default:
 		}

@@ -38,6 +38,7 @@ type command struct {
 	stdin     []byte
 	timeout   time.Duration
 	maxOutput int
+	place     *place // nil is the sandbox itself
 }
 
 func (w *wireRequest) check() (*command, *proto.Failure) {

@@ -38,6 +38,10 @@ func FailureOf(err error, what string) *Failure {
 
 func codeOf(number syscall.Errno) string {
 	switch number {
+	case syscall.EEXIST, syscall.ENOTEMPTY, syscall.EBUSY, syscall.EMLINK, syscall.ENXIO:
+		return CodeConflict
+	case syscall.EOPNOTSUPP, syscall.ENOSYS:
+		return CodeUnsupported
 	case syscall.ENOENT:
 		return CodeFileNotFound
 	case syscall.EISDIR:
@@ -48,7 +52,7 @@ func codeOf(number syscall.Errno) string {
 		return CodePermissionDenied
 	case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
 		return CodeNoSpace
-	case syscall.ENAMETOOLONG, syscall.ELOOP, syscall.EINVAL:
+	case syscall.ENAMETOOLONG, syscall.ELOOP, syscall.EINVAL, syscall.EXDEV:
 		return CodeInvalidPath
 	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
 		return CodeOverloaded

@@ -73,12 +73,17 @@ const (
 	CodeConflict             = "conflict"
 	CodeSandboxNotRunning    = "sandbox_not_running"
 	CodeSandboxHibernated    = "sandbox_hibernated"
+	CodeServiceNotFound      = "service_not_found"
+	CodeServiceFailed        = "service_failed"
+	CodeCheckpointNotFound   = "checkpoint_not_found"
+	CodeSandboxBusy          = "sandbox_busy"
 	CodeSnapshotNotFound     = "snapshot_not_found"
 	CodeSnapshotIncompatible = "snapshot_incompatible"
 	CodeSnapshotDamaged      = "snapshot_damaged"
 	CodeIsDirectory          = "is_directory"
 	CodeNotDirectory         = "not_directory"
 	CodePayloadTooLarge      = "payload_too_large"
+	CodeRangeNotSatisfiable  = "range_not_satisfiable"
 	CodeCapacity             = "capacity"
 	CodeQuotaExceeded        = "quota_exceeded"
 	CodeRateLimited          = "rate_limited"
@@ -122,12 +127,17 @@ var Status = map[string]int{
 	CodeConflict:             409,
 	CodeSandboxNotRunning:    409,
 	CodeSandboxHibernated:    409,
+	CodeServiceNotFound:      404,
+	CodeServiceFailed:        409,
+	CodeCheckpointNotFound:   404,
+	CodeSandboxBusy:          409,
 	CodeSnapshotNotFound:     404,
 	CodeSnapshotIncompatible: 409,
 	CodeSnapshotDamaged:      500,
 	CodeIsDirectory:          409,
 	CodeNotDirectory:         409,
 	CodePayloadTooLarge:      413,
+	CodeRangeNotSatisfiable:  416,
 	CodeCapacity:             429,
 	CodeQuotaExceeded:        429,
 	CodeRateLimited:          429,

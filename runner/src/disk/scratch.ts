@@ -106,7 +106,7 @@ export async function allocatedBytes(file: string): Promise<number | undefined> 
 }
 
 /**
- * A sparse file with an ext4 in it. No journal: a scratch disk is never mounted again after its machine died. On a fresh sparse file mkfs knows that
+ * A sparse file with an ext4 in it. No journal: a scratch disk is mounted again only as it was when it was frozen, whole. On a fresh sparse file mkfs knows that
  * the inode tables are zero, so the guest's kernel does not write them later.
  */
 async function makeFileSystem(file: string, sizeMib: number): Promise<void> {

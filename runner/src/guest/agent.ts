@@ -54,15 +54,18 @@ export async function giveIdentity(agent: Agent, identity: Identity, clock: Cloc
   agent.authorize(asked.token)
 }
 
-async function ask<Schema extends z.ZodType>(
+/** One request whose answer passes `schema`; undefined if the agent has no such route. */
+export async function askIfKnown<Schema extends z.ZodType>(
   agent: Agent,
   asked: GuestRequest,
   schema: Schema,
-): Promise<z.infer<Schema>> {
+  maxBytes = maxOwnBody,
+): Promise<z.infer<Schema> | undefined> {
   const response = await agent.request(asked)
-  const value = parse(await readAll(response.body, asked.signal))
+  const value = parse(await readAll(response.body, asked.signal, maxBytes))
   if (response.status !== 200) {
     const { data } = guestError.safeParse(value)
+    if (response.status === 404 && data?.error.code === 'not_found') return undefined
     throw new AppError(
       'guest_error',
       `cannot use the sandbox: its agent says: ${data?.error.message ?? response.status}`,
@@ -76,7 +79,18 @@ async function ask<Schema extends z.ZodType>(
   return result.data
 }
 
-function json(value: unknown): Pick<GuestRequest, 'headers' | 'body'> {
+export async function ask<Schema extends z.ZodType>(
+  agent: Agent,
+  asked: GuestRequest,
+  schema: Schema,
+): Promise<z.infer<Schema>> {
+  const answer = await askIfKnown(agent, asked, schema)
+  if (answer === undefined)
+    throw new AppError('guest_error', 'cannot use the sandbox: its agent does not know what it is asked')
+  return answer
+}
+
+export function json(value: unknown): Pick<GuestRequest, 'headers' | 'body'> {
   return { headers: { 'content-type': 'application/json' }, body: Buffer.from(JSON.stringify(value)) }
 }
 
@@ -88,13 +102,13 @@ function parse(bytes: Buffer): unknown {
   }
 }
 
-async function readAll(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Buffer> {
+async function readAll(body: AsyncIterable<Uint8Array>, signal: AbortSignal, maxBytes: number): Promise<Buffer> {
   const read = async () => {
     const parts: Uint8Array[] = []
     let size = 0
     for await (const bytes of body) {
       size += bytes.length
-      if (size > maxOwnBody) throw new AppError('guest_error', "cannot use the sandbox: its agent's answer is too long")
+      if (size > maxBytes) throw new AppError('guest_error', "cannot use the sandbox: its agent's answer is too long")
       parts.push(bytes)
     }
     return Buffer.concat(parts)

@@ -9,6 +9,9 @@ export const maxHeaders = 64
 /** Body of an answer that the runner itself reads (health, identity). */
 export const maxOwnBody = 64 * 1024
 
+/** Definitions of all services. */
+export const maxServicesBody = 8 * 1024 * 1024
+
 /** From the port's opening to the agent's HELLO, on a machine whose agent was up before. */
 export const reopenLimitMs = 5000
 

@@ -18,6 +18,7 @@ import type { MachineNeeds } from '../template/key.ts'
 import { prime, primeLimitMs } from '../template/prime.ts'
 import type { Reserve, Templates } from '../template/templates.ts'
 import { newMachineId } from '../vm/machine-id.ts'
+import type { MachineState } from '../vm/machine-state.ts'
 import { PoolMachine } from './pool-machine.ts'
 
 export interface MachineSourceOptions {
@@ -39,12 +40,28 @@ export interface Taken {
   readonly from: 'pool' | 'template'
 }
 
+/** A machine that waits before it looks at its disks. */
+export interface Bare {
+  readonly state: MachineState
+  /** Told whether a machine of it came up. One of which none ever did is made anew the next time. */
+  came(up: boolean): Promise<void>
+}
+
 /** Not at once: who just got a machine is about to use it. */
 export const refillAfterMs = 300
 /** After one that failed. */
 export const refillAgainMs = 10_000
 /** Measured: the fourth is no slower than the tenth. */
 const warmRounds = 4
+/** Its disk nobody ever sees. */
+const bareDiskMib = 64
+const bareNeeds = ({ image, vcpus, memoryMib }: Omit<MachineNeeds, 'diskMib'>): MachineNeeds => ({
+  image,
+  vcpus,
+  memoryMib,
+  diskMib: bareDiskMib,
+  waits: true,
+})
 export const hotMs = 10 * 60_000
 
 interface Shelf {
@@ -113,6 +130,26 @@ export class MachineSource {
       this.#warm(key, needs)
       this.#refillIn(refillAfterMs)
     }
+  }
+
+  /** The template of machines that wait for their disks, built if need be. */
+  async bare({ image, vcpus, memoryMib }: MachineNeeds, signal: AbortSignal): Promise<Bare> {
+    const { templates } = this.#options
+    const { key, state } = await templates.get(bareNeeds({ image, vcpus, memoryMib }), this.reserve, signal)
+    const came = async (up: boolean) => {
+      if (up) templates.proven(key)
+      else await templates.check(key)
+    }
+    return { state, came }
+  }
+
+  /** Somebody may want that template soon: it is built beside everything else if there is room, where anything is kept ready at all. */
+  expectBare(needs: Omit<MachineNeeds, 'diskMib'>): void {
+    const { templates, capacity, poolSize, log } = this.#options
+    if (poolSize === 0 || this.#drained) return
+    templates
+      .get(bareNeeds(needs), async (room) => capacity.reserve(room), new AbortController().signal)
+      .catch((error: unknown) => log.warn({ error }, 'pool.bare'))
   }
 
   /** A place for a machine that comes from elsewhere. What stands ready is given up for it, the oldest first. */

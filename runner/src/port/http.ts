@@ -10,7 +10,7 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage } from
 import type { EdgeCall } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import { abortError, type TunnelStream } from '@portico/shared/tunnel'
-import type { BorrowOptions } from '../sandbox/driver.ts'
+import type { BorrowOptions } from '../sandbox/guest-calls.ts'
 import { passOn } from './answer.ts'
 import { refused, serverFault, unusable } from './faults.ts'
 import { answerHeaders, maxPortHeaders, requestHead } from './headers.ts'

@@ -22,15 +22,15 @@ import { abortable } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
 import { after, isFinal, type SandboxRequest, type SandboxState, request as verdictOn } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
+import { type CheckpointAsked, type CheckpointMade, Checkpoints } from '../checkpoint/checkpoints.ts'
 import type { GuestRequest, GuestResponse } from '../guest/http.ts'
-import type { GuestLink } from '../guest/link.ts'
 import { type Borrowed, PortPool } from '../port/pool.ts'
-import type { Origin, SandboxContext } from './birth.ts'
+import type { SandboxContext } from './birth.ts'
 import type { Copy } from './copy.ts'
+import * as calls from './guest-calls.ts'
 import { Holding } from './holding.ts'
 import { Inbox } from './inbox.ts'
 import { noUsage } from './meter.ts'
-import type { SandboxRecord } from './record.ts'
 import { RecordFile } from './record-file.ts'
 import {
   type Asked,
@@ -40,30 +40,11 @@ import {
   type Created,
   codeOf,
   endReason,
-  type StateChange,
+  requestOf,
+  type SandboxOptions,
 } from './requests.ts'
-import { thenRun } from './then-run.ts'
-import type { Answer, EndCause, Held, Outcome } from './work.ts'
+import type { Answer, EndCause, Held, Outcome, Reverted } from './work.ts'
 import * as work from './work.ts'
-
-export interface SandboxOptions {
-  readonly id: string
-  readonly generation: number
-  readonly spec: SandboxSpec
-  readonly resolvedImage: string
-  /** Where its machine comes from; without one it has none, as its record says. */
-  readonly origin?: Origin
-  /** What an earlier process of the runner wrote. */
-  readonly record?: SandboxRecord
-  readonly context: SandboxContext
-  readonly onChange: (change: StateChange) => void
-}
-
-export interface BorrowOptions {
-  readonly signal: AbortSignal
-  /** Not one that has carried a request before. */
-  readonly fresh: boolean
-}
 
 type Happened = Outcome | { readonly kind: 'broken'; readonly held: Held; readonly reason: string }
 type Happening<Kind extends Happened['kind']> = Extract<Happened, { kind: Kind }>
@@ -81,6 +62,7 @@ export class SandboxDriver {
   readonly created: Promise<Created>
   /** Resolves when the sandbox is destroyed and all of it is free, or left on disk by a runner that is being stopped. */
   readonly over: Promise<void>
+  readonly checkpoints: Checkpoints
   readonly #options: SandboxOptions
   readonly #context: SandboxContext
   readonly #inbox = new Inbox<Happened, Asked>()
@@ -93,6 +75,8 @@ export class SandboxDriver {
   #work: Work | undefined
   #waking: Promise<number> | undefined
   #resumeMs = 0
+  /** A checkpoint is being restored: nobody may use the machine that stands still, nor the one that comes up. */
+  #reverting: { readonly checkpoint: string; readonly over: Promise<Reverted> } | undefined
   #left = false
   #breaking = false
   #moved = Promise.withResolvers<void>()
@@ -106,6 +90,12 @@ export class SandboxDriver {
     this.generation = generation
     const facts = { sandbox: id, generation, spec, resolvedImage }
     this.#record = new RecordFile(context.paths.sandbox(id), facts, record)
+    this.checkpoints = new Checkpoints({
+      paths: context.paths.sandbox(id),
+      onStep: context.onStep,
+      onTrouble: (error) => this.#log(error, 'sandbox.checkpoint'),
+    })
+    if (record) void this.checkpoints.recover()
     this.#ports = new PortPool(context.clock)
     this.#holding = new Holding(context.clock, record?.usage ?? noUsage)
     this.#state = origin || !record || record.state === 'running' ? 'creating' : record.state
@@ -136,36 +126,17 @@ export class SandboxDriver {
 
   /** Sends one request to the guest; counts as activity until its answer was read. Wakes the sandbox where its owner wants that. */
   async request(asked: GuestRequest): Promise<GuestResponse> {
-    const { link, endActivity } = await this.#use(asked.signal)
-    const end = () => {
-      asked.signal.removeEventListener('abort', end)
-      endActivity()
-    }
-    asked.signal.addEventListener('abort', end)
-    try {
-      const response = await link.request(asked)
-      return { ...response, body: thenRun(response.body, end) }
-    } catch (error) {
-      end()
-      throw error
-    }
+    return await calls.request(await this.#use(asked.signal), asked)
   }
 
   /** A connection to a server in the guest; counts as activity until it is closed. Wakes the sandbox as a request does. */
   async connect(port: number, signal: AbortSignal): Promise<Duplex> {
-    const { link, endActivity } = await this.#use(signal)
-    try {
-      return (await link.connect(port, signal)).once('close', endActivity)
-    } catch (error) {
-      endActivity()
-      throw error
-    }
+    return await calls.connect(await this.#use(signal), port, signal)
   }
 
   /** The same for one HTTP request, `fresh` or kept from another; counts as activity until it is given back or closed. */
-  async borrow(port: number, { signal, fresh }: BorrowOptions): Promise<Borrowed> {
-    const { link, endActivity } = await this.#use(signal)
-    return await this.#ports.borrow(port, fresh, { connect: () => link.connect(port, signal), onOver: endActivity })
+  async borrow(port: number, options: calls.BorrowOptions): Promise<Borrowed> {
+    return await calls.borrow(await this.#use(options.signal), this.#ports, port, options)
   }
 
   /** Changes after how many idle seconds it is destroyed or hibernated; 0 is never. */
@@ -174,14 +145,19 @@ export class SandboxDriver {
   }
 
   /** Its state at one moment, while it runs on. */
-  async copy(what: 'fork' | 'snapshot'): Promise<Copy> {
-    await this.#awake('copy')
-    const end = this.#holding.idle?.begin()
-    try {
-      return await this.#ask((answer: Answer<Copy>) => ({ kind: 'copy', what, answer }))
-    } finally {
-      end?.()
-    }
+  copy(what: 'fork' | 'snapshot'): Promise<Copy> {
+    return this.#askAwake((answer: Answer<Copy>) => ({ kind: 'copy', what, answer }))
+  }
+
+  /** Keeps its files of one moment, while it runs on. */
+  checkpoint(asked: CheckpointAsked): Promise<CheckpointMade> {
+    return this.#askAwake((answer: Answer<CheckpointMade>) => ({ kind: 'checkpoint', asked, answer }))
+  }
+
+  /** Puts the files of a checkpoint back, in another machine. Whoever asks for the same one meanwhile gets the same answer. */
+  revert(checkpoint: string): Promise<Reverted> {
+    if (this.#reverting?.checkpoint === checkpoint) return this.#reverting.over
+    return this.#askAwake((answer: Answer<Reverted>) => ({ kind: 'revert', checkpoint, answer }))
   }
 
   /** Keeps its state and frees its machine; resolves with the usage so far. */
@@ -217,9 +193,22 @@ export class SandboxDriver {
     return answer.promise
   }
 
+  /** For what needs its machine, and counts as activity. */
+  async #askAwake<Value>(make: (answer: Answer<Value>) => Asked): Promise<Value> {
+    await this.#awake('copy')
+    const end = this.#holding.idle?.begin()
+    try {
+      return await this.#ask(make)
+    } finally {
+      end?.()
+    }
+  }
+
   /** The way to its guest, and what ends the activity that this begins. */
-  async #use(signal: AbortSignal): Promise<{ link: GuestLink; endActivity: () => void }> {
+  async #use(signal: AbortSignal): Promise<calls.Use> {
     await this.#awake('use', signal)
+    if (this.#reverting)
+      throw new AppError('sandbox_busy', 'cannot use the sandbox: a checkpoint of it is being restored')
     // While it is being freed it is still running by name.
     const link = this.#holding.held?.ready.link
     if (!link) throw new AppError('sandbox_not_running', 'cannot use the sandbox: it is not running')
@@ -257,7 +246,7 @@ export class SandboxDriver {
   #isDue(asked: Asked): boolean {
     if (asked.kind === 'update') return true
     if (asked.kind === 'destroy') return asked.cause !== 'drain' || this.#state !== 'hibernating'
-    return !this.#work || verdictOn(this.#state, asked.kind).kind === 'denied'
+    return !this.#work || verdictOn(this.#state, requestOf(asked)).kind === 'denied'
   }
 
   #begin(run: (signal: AbortSignal) => Promise<Happened>): void {
@@ -273,11 +262,14 @@ export class SandboxDriver {
   }
 
   get #parts(): work.WorkParts {
-    return { context: this.#context, record: this.#record }
+    return { context: this.#context, record: this.#record, checkpoints: this.checkpoints }
   }
 
   async #onHappened(event: Happened): Promise<void> {
-    if (event.kind !== 'broken') this.#work = undefined
+    if (event.kind !== 'broken') {
+      this.#work = undefined
+      this.#reverting = undefined
+    }
     switch (event.kind) {
       case 'ready':
         return this.#onReady(event)
@@ -290,6 +282,9 @@ export class SandboxDriver {
         return this.#onAsleep(event)
       case 'awake':
         return this.#onAwake(event)
+      case 'reverted':
+        this.#take(event.held)
+        return event.asked.answer.resolve(event.reverted)
       case 'kept':
         return this.#onKept(event)
       case 'lost':
@@ -370,7 +365,13 @@ export class SandboxDriver {
       case 'destroy':
         return await this.#onDestroy(asked)
       case 'copy':
-        return this.#attempt(asked, () => this.#onCopy(asked))
+        return this.#attempt(asked, () => this.#begin((signal) => work.copy(this.#parts, asked, this.#mine, signal)))
+      case 'checkpoint':
+        return this.#attempt(asked, () =>
+          this.#begin((signal) => work.checkpoint(this.#parts, asked, this.#mine, signal)),
+        )
+      case 'revert':
+        return this.#attempt(asked, () => this.#onRevert(asked))
       case 'hibernate':
         return this.#attempt(asked, () => this.#onHibernate(asked))
       case 'resume':
@@ -381,16 +382,21 @@ export class SandboxDriver {
   /** Runs what was asked for if it is allowed now. */
   #attempt(asked: AskedToWork, run: () => void): void {
     try {
-      this.#check(asked.kind)
+      this.#check(requestOf(asked))
       run()
     } catch (error) {
       asked.answer.reject(error)
     }
   }
 
-  #onCopy(asked: work.AskedToCopy): void {
-    const held = this.#holding.held as Held
-    this.#begin((signal) => work.copy(this.#parts, asked, held, signal))
+  /** Its machine, where the state says that it has one. */
+  get #mine(): Held {
+    return this.#holding.held as Held
+  }
+
+  #onRevert(asked: work.AskedToRevert): void {
+    this.#reverting = { checkpoint: asked.checkpoint, over: asked.answer.promise }
+    this.#begin((signal) => work.revert(this.#parts, asked, this.#mine, signal))
   }
 
   #onHibernate(asked: work.AskedToHibernate): void {
@@ -402,8 +408,7 @@ export class SandboxDriver {
     }
     this.#holding.idle?.stop()
     this.#move(verdict.next)
-    const held = this.#holding.held as Held
-    this.#begin((signal) => work.hibernate(this.#parts, asked, held, signal))
+    this.#begin((signal) => work.hibernate(this.#parts, asked, this.#mine, signal))
   }
 
   #onResume(asked: work.AskedToResume): void {
@@ -452,6 +457,7 @@ export class SandboxDriver {
     const gone = new AppError('sandbox_not_running', 'cannot go on: the sandbox was destroyed')
     await this.#interrupt(gone)
     this.#creation.reject(gone)
+    await this.checkpoints.close()
     // First, so that a crash in between leaves a machine that nobody knows, and not a sandbox that nobody wants.
     await this.#record.remove().catch((error: unknown) => this.#log(error, 'sandbox.free'))
     await this.#free(gone)

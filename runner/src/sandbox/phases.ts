@@ -15,7 +15,7 @@ import { askHealth, giveIdentity, type Identity } from '../guest/agent.ts'
 import { GuestChannel } from '../guest/channel.ts'
 import { GuestLink } from '../guest/link.ts'
 import type { Logger } from '../log.ts'
-import type { Vm, VmDriver, VmSpec } from '../vm/driver.ts'
+import type { BootOptions, Vm, VmDriver, VmSpec } from '../vm/driver.ts'
 import type { MachineState } from '../vm/machine-state.ts'
 import { lastLines } from '../vm/text-ring.ts'
 import type { BootGate } from './boot-gate.ts'
@@ -57,12 +57,12 @@ export class PreparedVm {
   }
 
   /** Boots; a boot that hangs or dies is tried again once. */
-  async boot(signal: AbortSignal): Promise<BootedVm> {
+  async boot(signal: AbortSignal, options: BootOptions = {}): Promise<BootedVm> {
     const leave = await this.#context.gate.enter(signal)
     try {
       for (let tries = this.#context.limits.tries; ; tries--) {
         try {
-          return await this.#bootOnce(signal)
+          return await this.#bootOnce(signal, options)
         } catch (error) {
           if (signal.aborted) throw signal.reason
           if (tries <= 1 || !(error instanceof AppError && error.code === 'boot_failed')) throw error
@@ -85,9 +85,9 @@ export class PreparedVm {
     })
   }
 
-  async #bootOnce(caller: AbortSignal): Promise<BootedVm> {
+  async #bootOnce(caller: AbortSignal, options: BootOptions): Promise<BootedVm> {
     const { driver, clock } = this.#context
-    const vm = await driver.boot(this.#spec, caller)
+    const vm = await driver.boot(this.#spec, caller, options)
     return await this.#answering(vm, 'boot', caller, async (signal) => {
       const channel = await GuestChannel.open(await vm.connect(signal), { signal, again: false, clock })
       await healthy(channel, signal, clock)

@@ -11,16 +11,18 @@ import { AppError, type WireError } from '@portico/shared/errors'
 import { isFinal, type SandboxState } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
 import { resolveImage } from '../assets.ts'
+import type { CheckpointAsked, CheckpointListed, CheckpointMade, Checkpoints } from '../checkpoint/checkpoints.ts'
 import type { GuestRequest, GuestResponse } from '../guest/http.ts'
 import type { Borrowed } from '../port/pool.ts'
 import type { Origin, SandboxContext } from './birth.ts'
 import { BootGate } from './boot-gate.ts'
-import { type BorrowOptions, SandboxDriver } from './driver.ts'
+import { SandboxDriver } from './driver.ts'
+import type { BorrowOptions } from './guest-calls.ts'
 import { mustBeName } from './name.ts'
 import type { SandboxRecord } from './record.ts'
 import type { Created, StateChange } from './requests.ts'
 import type { Snapshots } from './snapshots.ts'
-import type { EndCause } from './work.ts'
+import type { EndCause, Reverted } from './work.ts'
 
 export interface RegistryOptions {
   readonly context: SandboxContext
@@ -121,6 +123,32 @@ export class Registry {
 
   async deleteSnapshot(snapshot: string): Promise<void> {
     await this.#options.snapshots.delete(snapshot)
+  }
+
+  /** Keeps the files of this moment beside the sandbox. */
+  async checkpoint(id: string, generation: number, asked: CheckpointAsked): Promise<CheckpointMade> {
+    mustBeName(asked.checkpoint)
+    return await this.#findAwake(id, generation).checkpoint(asked)
+  }
+
+  async listCheckpoints(id: string, generation: number): Promise<readonly CheckpointListed[]> {
+    return await this.#checkpointsOf(id, generation).list()
+  }
+
+  async waitForCheckpoint(id: string, generation: number, checkpoint: string): Promise<{ sizeBytes: number }> {
+    mustBeName(checkpoint)
+    return await this.#checkpointsOf(id, generation).wait(checkpoint)
+  }
+
+  /** Puts the files of a checkpoint back. */
+  async restoreCheckpoint(id: string, generation: number, checkpoint: string): Promise<Reverted> {
+    mustBeName(checkpoint)
+    return await this.#findAwake(id, generation).revert(checkpoint)
+  }
+
+  async deleteCheckpoint(id: string, generation: number, checkpoint: string): Promise<void> {
+    mustBeName(checkpoint)
+    await this.#checkpointsOf(id, generation).delete(checkpoint)
   }
 
   async request(id: string, generation: number, asked: GuestRequest): Promise<GuestResponse> {
@@ -266,6 +294,13 @@ export class Registry {
     if (this.#draining && asleep)
       throw new AppError('capacity', 'cannot resume the sandbox on this runner: it is being stopped')
     return sandbox
+  }
+
+  /** Of a sandbox in any state but the last ones. */
+  #checkpointsOf(id: string, generation: number): Checkpoints {
+    const { state, checkpoints } = this.#find(id, generation)
+    if (state !== 'destroying' && !isFinal(state)) return checkpoints
+    throw new AppError('sandbox_not_running', 'cannot use the checkpoints of the sandbox: it is destroyed')
   }
 
   #find(id: string, generation: number): SandboxDriver {

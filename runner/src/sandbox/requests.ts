@@ -1,8 +1,19 @@
 /** What is asked of a sandbox, what it tells, and the words for a refusal. */
 
+import type { SandboxSpec } from '@portico/shared/control'
 import type { SandboxRequest, SandboxState } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
-import type { Answer, AskedToCopy, AskedToHibernate, AskedToResume, EndCause } from './work.ts'
+import type { Origin, SandboxContext } from './birth.ts'
+import type { SandboxRecord } from './record.ts'
+import type {
+  Answer,
+  AskedToCheckpoint,
+  AskedToCopy,
+  AskedToHibernate,
+  AskedToResume,
+  AskedToRevert,
+  EndCause,
+} from './work.ts'
 
 export interface Created {
   readonly resolvedImage: string
@@ -20,6 +31,19 @@ export interface StateChange {
   readonly usage?: Usage
 }
 
+export interface SandboxOptions {
+  readonly id: string
+  readonly generation: number
+  readonly spec: SandboxSpec
+  readonly resolvedImage: string
+  /** Where its machine comes from; without one it has none, as its record says. */
+  readonly origin?: Origin
+  /** What an earlier process of the runner wrote. */
+  readonly record?: SandboxRecord
+  readonly context: SandboxContext
+  readonly onChange: (change: StateChange) => void
+}
+
 export interface AskedToUpdate {
   readonly kind: 'update'
   readonly seconds: number
@@ -33,9 +57,14 @@ export interface AskedToDestroy {
 }
 
 /** What begins work beside the loop. */
-export type AskedToWork = AskedToCopy | AskedToHibernate | AskedToResume
+export type AskedToWork = AskedToCopy | AskedToCheckpoint | AskedToRevert | AskedToHibernate | AskedToResume
 
 export type Asked = AskedToUpdate | AskedToDestroy | AskedToWork
+
+/** As what it is allowed or refused: a checkpoint is made and restored where the sandbox could be copied. */
+export function requestOf({ kind }: AskedToWork): SandboxRequest {
+  return kind === 'checkpoint' || kind === 'revert' ? 'copy' : kind
+}
 
 /** The code of a refusal. */
 export function codeOf(

@@ -29,9 +29,11 @@ const asks = [
   'snapshot',
   'restore',
   'delete',
+  'checkpoint',
+  'revert',
 ] as const
 const events = ['die', 'idle', 'cut'] as const
-const fragile: readonly FakeStep[] = ['boot', 'restore', 'connect', 'resume', 'capture']
+const fragile: readonly FakeStep[] = ['boot', 'restore', 'connect', 'resume', 'pause', 'capture', 'capture-disk']
 
 type Step = {
   readonly do: (typeof asks)[number] | (typeof events)[number]
@@ -118,6 +120,10 @@ async function run(made: SetUp, what: Step['do'], wanted: typeof spec, number: n
       return void (await registry.restore(`restored${number}`, 1, 's', wanted))
     case 'delete':
       return await registry.deleteSnapshot('s')
+    case 'checkpoint':
+      return void (await registry.checkpoint('a', 1, { checkpoint: 'cp', name: '', createdAt: '' }))
+    case 'revert':
+      return void (await registry.restoreCheckpoint('a', 1, 'cp'))
     case 'idle':
       return await clock.advance(10_000)
     case 'die':

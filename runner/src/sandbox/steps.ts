@@ -3,6 +3,7 @@
  * them. A step is told once what it names is done.
  */
 
+import { checkpointSteps } from '../checkpoint/checkpoints.ts'
 import { saveSteps } from '../snapshot/save.ts'
 
 const saving = (prefix: string) => saveSteps.map((step) => `${prefix}.save.${step}`)
@@ -34,7 +35,23 @@ export const snapshotSteps: readonly string[] = [
 
 export const forkSteps: readonly string[] = ['fork.captured', 'fork.resumed', 'fork.child', 'fork.released']
 
-export const engineSteps: readonly string[] = [...hibernateSteps, ...resumeSteps, ...snapshotSteps, ...forkSteps]
+export const revertSteps: readonly string[] = [
+  'revert.paused',
+  'revert.mounted',
+  'revert.identified',
+  'revert.ready',
+  'revert.recorded',
+  'revert.stopped',
+]
+
+export const engineSteps: readonly string[] = [
+  ...hibernateSteps,
+  ...resumeSteps,
+  ...snapshotSteps,
+  ...forkSteps,
+  ...checkpointSteps,
+  ...revertSteps,
+]
 
 /** Told of each step; what it waits for, the step waits for. */
 export type OnStep = (step: string) => void | Promise<void>

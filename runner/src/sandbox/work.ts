@@ -5,11 +5,14 @@
 
 import { AppError } from '@portico/shared/errors'
 import type { Usage } from '@portico/shared/usage'
+import type { CheckpointAsked, CheckpointMade, Checkpoints, CheckpointTaken } from '../checkpoint/checkpoints.ts'
+import { askServices, whileFrozen } from '../guest/checkpoint.ts'
 import type { GuestLink } from '../guest/link.ts'
 import { giveBirth, type Origin, type SandboxContext, type Settled, type Wanted } from './birth.ts'
 import { type Copy, copyOf, pagesFor } from './copy.ts'
 import { Meter, type MeterStart, noUsage } from './meter.ts'
 import type { RecordFile } from './record-file.ts'
+import { goOn, revert as revertTo, type ServicesThen } from './revert.ts'
 import { type FallAsleep, fallAsleep, stayAwake, wakeUp } from './sleep.ts'
 
 /** Who wants a sandbox gone, or asleep. */
@@ -41,6 +44,23 @@ export interface AskedToResume {
   readonly answer: Answer<number>
 }
 
+export interface AskedToCheckpoint {
+  readonly kind: 'checkpoint'
+  readonly asked: CheckpointAsked
+  readonly answer: Answer<CheckpointMade>
+}
+
+/** What came of a restored checkpoint. */
+export interface Reverted extends ServicesThen {
+  readonly restoreMs: number
+}
+
+export interface AskedToRevert {
+  readonly kind: 'revert'
+  readonly checkpoint: string
+  readonly answer: Answer<Reverted>
+}
+
 type Reject = (error: AppError) => void
 
 /** What work came to. */
@@ -50,14 +70,16 @@ export type Outcome =
   | { readonly kind: 'copied'; readonly broken?: string }
   | { readonly kind: 'asleep'; readonly usage: Usage; readonly asked: AskedToHibernate }
   | { readonly kind: 'awake'; readonly held: Held; readonly resumeMs: number; readonly asked: AskedToResume }
-  /** It could not be hibernated or resumed, and is as it was before. */
+  | { readonly kind: 'reverted'; readonly held: Held; readonly reverted: Reverted; readonly asked: AskedToRevert }
+  /** It could not be hibernated, resumed or put back, and is as it was before. */
   | { readonly kind: 'kept'; readonly error: AppError; readonly byItself: boolean; readonly reject: Reject }
-  /** It could not be hibernated or resumed, and never will be of any use again. */
+  /** The same, and never will be of any use again. */
   | { readonly kind: 'lost'; readonly error: AppError; readonly reject: Reject }
 
 export interface WorkParts {
   readonly context: SandboxContext
   readonly record: RecordFile
+  readonly checkpoints: Checkpoints
 }
 
 /** Brings the sandbox's first machine up, or takes over the one that it had. */
@@ -98,8 +120,70 @@ export async function copy(
   }
 }
 
+export async function checkpoint(
+  { context, record, checkpoints }: WorkParts,
+  { asked, answer }: AskedToCheckpoint,
+  { ready }: Held,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  try {
+    const take = (folder: string) => taken(ready, folder, signal)
+    answer.resolve(await checkpoints.create(asked, take))
+    context.source.expectBare(wanted(record))
+  } catch (thrown) {
+    answer.reject(AppError.from(signal.aborted ? signal.reason : thrown, 'cannot keep a checkpoint of the sandbox'))
+  }
+  // Its machine has run all the time.
+  return { kind: 'copied' }
+}
+
+async function taken({ vm, link }: Held['ready'], folder: string, signal: AbortSignal): Promise<CheckpointTaken> {
+  const services = await askServices(link, signal)
+  let pauseMs = 0
+  const still = async (moment: () => Promise<void>) => {
+    pauseMs = await whileFrozen(link, moment, signal)
+  }
+  return { disk: await vm.captureDisk({ folder, still, signal }), services, pauseMs }
+}
+
+/** Puts the sandbox on the disk of a checkpoint, in another machine. */
+export async function revert(parts: WorkParts, asked: AskedToRevert, old: Held, signal: AbortSignal): Promise<Outcome> {
+  const { context, record, checkpoints } = parts
+  const { reject } = asked.answer
+  const startedAt = performance.now()
+  let still = false
+  const onStill = () => {
+    still = true
+  }
+  const keep = async (settled: Settled) =>
+    await hold(parts, settled, { before: await old.meter.read() }, record.current?.createMs ?? 0)
+  const options = { context, checkpoints, checkpoint: asked.checkpoint, old, wanted: wanted(record), onStill, signal }
+  try {
+    const { kept, services } = await revertTo({ ...options, keep })
+    const restoreMs = Math.round(performance.now() - startedAt)
+    old.meter.stop()
+    const gone = new AppError('guest_disconnected', 'cannot go on: a checkpoint of the sandbox was restored')
+    // The next start of the runner finds a machine that could not be stopped.
+    await old.ready.unwind(gone).catch((error: unknown) => context.log.error({ error }, 'sandbox.free'))
+    old.place.release()
+    await context.onStep?.('revert.stopped')
+    return { kind: 'reverted', held: kept, reverted: { ...services, restoreMs }, asked }
+  } catch (thrown) {
+    // Whoever ended the work frees the machine.
+    if (signal.aborted) return { kind: 'kept', error: AppError.from(signal.reason), byItself: false, reject }
+    const error = AppError.from(thrown, 'cannot restore the checkpoint')
+    try {
+      if (still) await goOn(options)
+      return { kind: 'kept', error, byItself: false, reject }
+    } catch (cause) {
+      context.log.warn({ sandbox: record.facts.sandbox, error: cause }, 'sandbox.go-on')
+      return { kind: 'lost', error, reject }
+    }
+  }
+}
+
 export async function hibernate(
-  { context, record }: WorkParts,
+  { context, record, checkpoints }: WorkParts,
   asked: AskedToHibernate,
   held: Held,
   signal: AbortSignal,
@@ -119,6 +203,8 @@ export async function hibernate(
     signal,
   }
   try {
+    // What sleeps outlives its host's power.
+    await checkpoints.settled()
     await fallAsleep(options)
     held.meter.stop()
     return { kind: 'asleep', usage, asked }

@@ -26,20 +26,22 @@ export type SavedKind = (typeof savedKinds)[number]
 const part = z.object({ bytes: z.int().nonnegative(), sha256: z.string().regex(/^[0-9a-f]{64}$/) })
 export type Part = z.infer<typeof part>
 
+export const machineShape = z.object({
+  image: z.object({ name: z.string(), digest: z.string() }),
+  kernel: z.string(),
+  agent: z.string(),
+  vcpus: z.int().positive(),
+  memoryMib: z.int().positive(),
+  diskMib: z.int().positive(),
+})
+
 const manifestSchema = z.object({
   format: z.literal(formatNumber),
   kind: z.enum(savedKinds),
   /** Of the sandbox that it was saved from; 0 for a template. */
   generation: z.int().nonnegative(),
   versions: z.object({ accelerator: z.enum(['kvm', 'tcg']), qemu: z.string(), cpu: z.string() }),
-  shape: z.object({
-    image: z.object({ name: z.string(), digest: z.string() }),
-    kernel: z.string(),
-    agent: z.string(),
-    vcpus: z.int().positive(),
-    memoryMib: z.int().positive(),
-    diskMib: z.int().positive(),
-  }),
+  shape: machineShape,
   /** Variables that the sandbox was created with. */
   env: z.record(z.string(), z.string()).default({}),
   base: part,
@@ -54,11 +56,21 @@ const sealed = z.object({ manifest: z.object({ format: z.int() }).loose(), sha25
 
 /** The file's text. */
 export function sealManifest(manifest: Manifest): string {
+  return seal(manifest)
+}
+
+/** Any manifest with its own digest. */
+export function seal(manifest: { readonly format: number }): string {
   return `${JSON.stringify({ manifest, sha256: digestOf(manifest) })}\n`
 }
 
 /** The manifest in the file's text. Throws `snapshot_damaged`, or `snapshot_incompatible` for another format. */
 export function parseManifest(text: string): Manifest {
+  return unseal(text, manifestSchema)
+}
+
+/** The manifest that `seal` made the text of, if it is of this format. */
+export function unseal<Schema extends z.ZodType>(text: string, schema: Schema): z.infer<Schema> {
   const { manifest, sha256 } = parsed(() => sealed.parse(JSON.parse(text)))
   if (digestOf(manifest) !== sha256) throw damaged('its manifest does not match its own checksum')
   if (manifest.format !== formatNumber)
@@ -66,7 +78,7 @@ export function parseManifest(text: string): Manifest {
       'snapshot_incompatible',
       `cannot use what was saved: it has format ${manifest.format}, this runner knows ${formatNumber}`,
     )
-  return parsed(() => manifestSchema.parse(manifest))
+  return parsed(() => schema.parse(manifest))
 }
 
 export function damaged(why: string, cause?: unknown): AppError {

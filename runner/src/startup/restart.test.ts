@@ -168,7 +168,15 @@ describe('a runner that is killed at the step', () => {
       expect(await readFile(next, sandbox, '/f')).toBe('kept')
       expect(machineOf(driver, sandbox).guest.identity?.sandbox_id).toBe(sandbox)
     }
-    expect(await readdir(paths.sandbox('a').folder)).toEqual(['record.json'])
+    const checkpoints = await next.checkpoints('a', 1)
+    const kept = checkpoints.length > 0 ? ['checkpoints', 'record.json'] : ['record.json']
+    expect(await readdir(paths.sandbox('a').folder)).toEqual(kept)
+    expect(checkpoints.length).toBe(at === 'checkpoint.linked' || !/^(checkpoint|revert)/.test(at) ? 0 : 1)
+    for (const { checkpoint } of checkpoints) {
+      await next.waitForCheckpoint('a', 1, checkpoint)
+      await next.restoreCheckpoint('a', 1, checkpoint)
+      expect(await readFile(next, 'a', '/f')).toBe('kept')
+    }
     expect(driver.machines.size).toBe(next.status().sandboxes.length)
     const saved = await readdir(paths.snapshots)
     for (const snapshot of saved) {
@@ -176,6 +184,7 @@ describe('a runner that is killed at the step', () => {
       expect(await readFile(next, 'r', '/f')).toBe('kept')
     }
     // Everything can be asked again.
+    if (at.startsWith('checkpoint')) expect((await next.checkpoint('a', 1, asked)).ready).toBe(true)
     if (at.startsWith('snapshot')) expect((await next.snapshot('a', 1, 's')).sizeBytes).toBeGreaterThan(0)
     if (at.startsWith('fork'))
       expect((await next.fork('a', 1, children)).children.map(({ error }) => error)).toEqual([undefined, undefined])
@@ -186,7 +195,14 @@ describe('a runner that is killed at the step', () => {
 
   const children = ['b', 'c'].map((sandbox) => ({ sandbox, generation: 1 }))
 
+  const asked = { checkpoint: 'cp', name: '', createdAt: '2026-01-01T00:00:00.000Z', wait: true }
+
   async function drive(engine: Engine, at: string): Promise<void> {
+    if (/^(checkpoint|revert)/.test(at)) {
+      await engine.checkpoint('a', 1, asked)
+      if (at.startsWith('revert')) await engine.restoreCheckpoint('a', 1, 'cp')
+      return
+    }
     if (at.startsWith('fork')) await engine.fork('a', 1, children)
     else if (at.startsWith('snapshot')) await engine.snapshot('a', 1, 's')
     else await engine.hibernate('a', 1)

@@ -6,6 +6,7 @@
 import { rm } from 'node:fs/promises'
 import { deadline } from '@portico/shared/dispose'
 import type { Capacity } from '../capacity.ts'
+import { sweepCheckpoints } from '../checkpoint/files.ts'
 import type { Logger } from '../log.ts'
 import type { StatePaths } from '../paths.ts'
 import type { Origin } from '../sandbox/birth.ts'
@@ -41,6 +42,7 @@ export async function restart(options: RestartOptions): Promise<void> {
   const settled = records.map(async (record) => {
     const saved = record.state === 'running' ? undefined : record.saved
     await clearSaved(paths.sandbox(record.sandbox), saved)
+    await sweepCheckpoints(paths.sandbox(record.sandbox))
     await adopt(...(await broughtBack(record, options)))
   })
   await Promise.all([...stopped, ...settled])

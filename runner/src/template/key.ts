@@ -12,6 +12,8 @@ export interface MachineNeeds {
   readonly vcpus: number
   readonly memoryMib: number
   readonly diskMib: number
+  /** It waits before it looks at its disks: it is for any image and disk. */
+  readonly waits?: true
 }
 
 const smallestDiskMib = 64
@@ -33,8 +35,8 @@ export function templateKey({ images, guest, versions }: VmDriver, needs: Machin
   if (!image) throw new AppError('image_unknown', `cannot create the sandbox: there is no image ${needs.image}`)
   const facts = [
     formatNumber,
-    [needs.image, image.digest],
-    [needs.vcpus, needs.memoryMib, diskClass(needs.diskMib)],
+    needs.waits ? 'waits' : [needs.image, image.digest],
+    [needs.vcpus, needs.memoryMib, needs.waits ? 0 : diskClass(needs.diskMib)],
     [guest.kernel, guest.agent],
     [versions.accelerator, versions.qemu, versions.cpu],
   ]

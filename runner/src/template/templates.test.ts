@@ -71,6 +71,15 @@ it('is shared by machines with disks of one class', async () => {
   expect([16, 64, 255, 256, 1023, 5000].map(diskClass)).toEqual([16, 64, 64, 256, 256, 4096])
 })
 
+it('is one for every image and disk where its machine waits before it looks at them', () => {
+  const { templates } = setUp()
+  const waits = { image: 'python', vcpus: 1, memoryMib: 256, diskMib: 64, waits: true } as const
+  expect(templates.keyOf(waits)).toBe(templates.keyOf({ ...waits, image: 'node', diskMib: 4096 }))
+  expect(templates.keyOf(waits)).not.toBe(templates.keyOf({ ...waits, memoryMib: 512 }))
+  const { waits: _waits, ...other } = waits
+  expect(templates.keyOf(waits)).not.toBe(templates.keyOf(other))
+})
+
 it('is built again when what was saved is damaged', async () => {
   const before = setUp()
   const { key } = await before.get()

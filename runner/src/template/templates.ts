@@ -148,13 +148,14 @@ export class Templates {
 
   async #buildOnce(key: string, needs: MachineNeeds, slot: number, signal: AbortSignal): Promise<Template> {
     const { context, paths } = this.#options
-    const spec = { ...needs, id: newMachineId(), slot, diskMib: diskClass(needs.diskMib) }
+    const { waits = false, ...machine } = needs
+    const spec = { ...machine, id: newMachineId(), slot, diskMib: diskClass(needs.diskMib) }
     const startedAt = performance.now()
     const once = { ...context, limits: { ...context.limits, tries: 1 } }
-    const booted = await new PreparedVm(once, spec).boot(signal)
+    const booted = await new PreparedVm(once, spec).boot(signal, { waits })
     try {
       using limit = deadline(primeLimitMs, 'prepare the template', signal)
-      await prime(booted, { clock: context.clock, rounds: 1, signal: limit })
+      if (!waits) await prime(booted, { clock: context.clock, rounds: 1, signal: limit })
       booted.channel.close()
       await abortable(booted.channel.closed, signal)
       // Its agent begins at once in each machine that is made of it, if it has noticed that its port is closed. Nothing tells; if it has not, it takes longer.

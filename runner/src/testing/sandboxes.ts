@@ -22,6 +22,7 @@ import type { OnStep } from '../sandbox/steps.ts'
 import { FakeDriver, type FakeMachine, type GuestBehaviour } from '../vm/fake/index.ts'
 import type { Trouble } from '../vm/fake/vm.ts'
 import { newMachineId } from '../vm/machine-id.ts'
+import type { MachineState } from '../vm/machine-state.ts'
 
 export const spec: SandboxSpec = {
   image: 'python',
@@ -77,7 +78,8 @@ export async function setUp({ behaviour, trouble, gate = 8, onStep }: SetUpOptio
   const changes: StateChange[] = []
   const paths = statePaths(join(root, 'state'))
   const phases = { driver, gate: new BootGate(gate), clock, limits, log: silentLog() }
-  const context: SandboxContext = { ...phases, paths, onStep, source: coldSource(phases, capacity) }
+  const bares: MachineState[] = []
+  const context: SandboxContext = { ...phases, paths, onStep, source: coldSource(phases, capacity, bares) }
   const registry = new Registry({
     context,
     snapshots: new Snapshots({ paths, versions: driver.versions, onStep }),
@@ -94,13 +96,16 @@ export async function setUp({ behaviour, trouble, gate = 8, onStep }: SetUpOptio
     context,
     states: (id) => changes.filter(({ sandbox }) => sandbox === id).map(({ state }) => state),
     machine: (id) => machineOf(driver, id),
-    leftovers: async () => ({
-      machines: driver.machines.size,
-      slots: capacity.freeSlots,
-      memoryMib: capacity.freeMemoryMib,
-      sandboxes: await readdir(paths.sandboxes).catch(() => []),
-      captures: await readdir(captures).catch(() => []),
-    }),
+    leftovers: async () => {
+      for (const state of bares.splice(0)) await state.release()
+      return {
+        machines: driver.machines.size,
+        slots: capacity.freeSlots,
+        memoryMib: capacity.freeMemoryMib,
+        sandboxes: await readdir(paths.sandboxes).catch(() => []),
+        captures: await readdir(captures).catch(() => []),
+      }
+    },
     remove: () => rm(root, { recursive: true, force: true }),
   }
 }
@@ -113,9 +118,21 @@ export function machineOf(driver: FakeDriver, id: string): FakeMachine {
 }
 
 /** Boots a machine for each sandbox. */
-function coldSource(context: PhaseContext, capacity: Capacity): SandboxContext['source'] {
+function coldSource(context: PhaseContext, capacity: Capacity, bares: MachineState[]): SandboxContext['source'] {
   return {
     reserve: async (room) => capacity.reserve(room),
+    expectBare: () => undefined,
+    bare: async (needs, signal) => {
+      const spec = { ...needs, id: newMachineId(), slot: 99 }
+      const booted = await new PreparedVm(context, spec).boot(signal, { waits: true })
+      try {
+        const state = await booted.vm.capture({ pages: 'memory', signal })
+        bares.push(state)
+        return { state, came: async () => undefined }
+      } finally {
+        await booted.unwind()
+      }
+    },
     take: async (needs, signal) => {
       const place = capacity.reserve(needs)
       try {

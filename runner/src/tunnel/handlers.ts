@@ -12,6 +12,7 @@ import { maxRequestMs } from '../guest/limits.ts'
 import { type Logger, logged } from '../log.ts'
 import type { RequestCall } from '../port/http.ts'
 import type { SocketCall } from '../port/socket.ts'
+import { checkpointCall } from './checkpoint-calls.ts'
 import { portCall } from './port-calls.ts'
 
 type Calls = Omit<Engine, 'close' | 'drain' | 'onChange' | 'onWarm' | 'status'>
@@ -41,6 +42,12 @@ async function handle(engine: Calls, log: Logger, stream: TunnelStream, head: Ui
 
 async function run(engine: Calls, call: PlainCall): Promise<object> {
   switch (call.op) {
+    case 'checkpoint.create':
+    case 'checkpoint.list':
+    case 'checkpoint.wait':
+    case 'checkpoint.restore':
+    case 'checkpoint.delete':
+      return await checkpointCall(engine, call)
     case 'sandbox.create': {
       const { resolvedImage, createMs } = await engine.create(call.sandbox, call.generation, call.spec)
       return { resolved_image: resolvedImage, create_ms: createMs } satisfies Accepted<'sandbox.create'>
@@ -67,6 +74,10 @@ async function run(engine: Calls, call: PlainCall): Promise<object> {
     case 'sandbox.update':
       await engine.update(call.sandbox, call.generation, call.idle_timeout)
       return {} satisfies Accepted<'sandbox.update'>
+    case 'guest.image': {
+      const { digest, env, workdir } = await engine.bringImage(call.sandbox, call.generation, call.image)
+      return { digest, env: { ...env }, workdir } satisfies Accepted<'guest.image'>
+    }
     case 'sandbox.destroy':
       return { usage: await engine.destroy(call.sandbox, call.generation) } satisfies Accepted<'sandbox.destroy'>
     case 'sandbox.stats':

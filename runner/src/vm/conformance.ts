@@ -3,10 +3,14 @@
  * therefore told through its agent's HTTP alone.
  */
 
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { abortable } from '@portico/shared/dispose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { askHealth } from '../guest/agent.ts'
 import { GuestChannel } from '../guest/channel.ts'
+import { mountDisks, whileFrozen } from '../guest/checkpoint.ts'
 import type { Vm, VmDriver, VmSpec } from './driver.ts'
 import type { MachineState } from './machine-state.ts'
 
@@ -240,6 +244,52 @@ export function vmDriverConformance(name: string, open: () => Promise<Subject>, 
         await (await capture(vm, 'file')).release()
       } finally {
         await vm.stop()
+      }
+      expect(await subject.leftovers()).toEqual([])
+    })
+
+    it('hands out its disk of one moment while it runs on: a machine that waited for its disks has what was written before, and nothing else', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'portico-disk-'))
+      const { vm, channel } = await start('conformance-disk-of')
+      let booted: Vm | undefined
+      try {
+        await write(channel, '/moment', 'then', signal())
+        let moments = 0
+        const still = async (moment: () => Promise<void>) => {
+          await whileFrozen(channel, () => moment().finally(() => moments++), signal())
+        }
+        const { layers, shape } = await vm.captureDisk({ folder, still, signal: signal() })
+        expect([moments, shape.diskMib]).toEqual([1, 128])
+        await write(channel, '/moment', 'later', signal())
+        await write(channel, '/after', 'later', signal())
+        const refused = vm.captureDisk({ folder, still, signal: AbortSignal.abort(new Error('changed my mind')) })
+        await expect(refused).rejects.toThrow('changed my mind')
+        expect(await read(channel, '/moment', signal())).toBe('later')
+        await (await capture(vm, 'memory')).release()
+        await vm.stop()
+        const waits = await driver.boot(specOf('conformance-waits'), signal(), { waits: true })
+        let bare: MachineState
+        try {
+          const first = await openChannel(waits, false, signal())
+          await askHealth(first, signal())
+          await end(first)
+          bare = await capture(waits, 'memory')
+        } finally {
+          await waits.stop()
+        }
+        const state = { ...bare, layers, shape: { ...bare.shape, diskMib: 256 } }
+        booted = await driver.restore({ ...specOf('conformance-on-disk'), diskMib: 256 }, state, signal())
+        await bare.release()
+        const other = await goOn(booted, true)
+        await askHealth(other, signal())
+        await mountDisks(other, signal())
+        expect(await read(other, '/moment', signal())).toBe('then')
+        expect(await read(other, '/conformance', signal())).toBe('before the template')
+        expect(await read(other, '/after', signal())).toContain('file_not_found')
+        await write(other, '/after', 'in another', signal())
+      } finally {
+        await Promise.all([vm.stop(), booted?.stop()])
+        await rm(folder, { recursive: true, force: true })
       }
       expect(await subject.leftovers()).toEqual([])
     })

@@ -6,8 +6,8 @@
  *               └──────── stop(), its guest, a crash ────────┴──▶ ended
  */
 
-import type { Duplex } from 'node:stream'
-import type { CapturedState, MachineState, StateVersions } from './machine-state.ts'
+import type { Duplex, Readable } from 'node:stream'
+import type { CapturedState, DiskLayer, MachineShape, MachineState, StateVersions } from './machine-state.ts'
 
 /** What runs the guest's instructions: the host's processor, or software. */
 export type Accelerator = 'kvm' | 'tcg'
@@ -31,6 +31,15 @@ export interface VmImage {
   readonly digest: string
   /** Variables that every process of the sandbox gets unless its caller says otherwise. */
   readonly env: Readonly<Record<string, string>>
+  /** Where programs of a container of it begin. */
+  readonly workdir: string
+  /** The file system that machines of it boot from, whole. */
+  open(): Promise<ImageContent>
+}
+
+export interface ImageContent {
+  readonly size: number
+  readonly content: Readable
 }
 
 /** What a machine has used so far. */
@@ -64,10 +73,10 @@ export interface VmDriver {
    * Starts a machine cold; resolves when its processor runs. All its memory is in a file of its own, so that `capture` has nothing to copy: it may be
    * captured once and must be stopped then. When it rejects, or `signal` aborts it, everything of the machine is gone again.
    */
-  boot(spec: VmSpec, signal: AbortSignal): Promise<Vm>
+  boot(spec: VmSpec, signal: AbortSignal, options?: BootOptions): Promise<Vm>
   /**
    * A machine in a captured state: it stands still, and goes on where the other stopped at `resume()`. `state` may be used for any number of machines,
-   * at the same time, and must not be released before this settles. `spec.diskMib` may be more than the state's: the guest then sees a larger disk.
+   * at the same time, and must not be released before this settles. One of a machine that waits takes any image, and the layers of any disk. `spec.diskMib` may be more than the state's: the guest then sees a larger disk.
    */
   restore(spec: VmSpec, state: MachineState, signal: AbortSignal): Promise<Vm>
   /** The machines that an earlier process of the runner left and that still exist in any form. */
@@ -76,10 +85,32 @@ export interface VmDriver {
   adopt(id: string, signal: AbortSignal): Promise<Vm | undefined>
 }
 
+export interface BootOptions {
+  /** Its guest comes up without a look at its disks, and waits to be told: its agent then knows `GET /health` and `POST /disk/mount` alone. */
+  readonly waits?: boolean
+}
+
 export interface CaptureOptions {
   /** `memory`: changed pages are copied to this process while the machine stands still, which is quickest. `file`: to a file, for what is kept. */
   readonly pages: 'memory' | 'file'
   readonly signal: AbortSignal
+}
+
+export interface DiskCaptureOptions {
+  /** An empty folder, on the file system of the runner's state, that gets the layers. */
+  readonly folder: string
+  /** Runs `moment` while the guest holds its writers still, everything that they wrote being on the disk. */
+  readonly still: (moment: () => Promise<void>) => Promise<void>
+  readonly signal: AbortSignal
+}
+
+/** The disk of a machine at one moment. */
+export interface CapturedDisk {
+  readonly shape: MachineShape
+  /** In the folder that the caller named, bottom first. */
+  readonly layers: readonly DiskLayer[]
+  /** How many of them, from the bottom, many machines share. */
+  readonly shared: number
 }
 
 export interface Vm {
@@ -98,6 +129,8 @@ export interface Vm {
    * may be open: it stays as it is here, and a machine restored from this finds its own end closed. When it rejects, the machine is paused, unharmed.
    */
   capture(options: CaptureOptions): Promise<CapturedState>
+  /** The files of one moment, while the machine runs on. When it rejects, the machine runs on, too. Not at the same time as `capture`. */
+  captureDisk(options: DiskCaptureOptions): Promise<CapturedDisk>
   /** Undefined when it can no longer be measured. */
   metrics(): Promise<VmMetrics | undefined>
   /** The end of what the guest printed on its console, at most some KiB; hostile text. */

@@ -90,3 +90,19 @@ export const runnerList = z.object({ runners: z.array(runnerRecord) })
 
 /** `DELETE /admin/runners/{id}` */
 export const runnerRemoved = z.object({ id: z.string(), status: z.literal('removed'), lost_sandboxes: z.number() })
+
+/** A key that data-plane tokens are signed with, without its private half. The newest signs; a retired one stays published until its last token has ended. */
+export const signingKey = z.object({
+  id: z.string(),
+  status: z.enum(['signing', 'retired']),
+  created_at: z.string(),
+  /** When another took its place; null for the one that signs. */
+  retired_at: z.string().nullable(),
+  /** When its last token so far has ended; null if it never signed one. */
+  last_token_ends_at: z.string().nullable(),
+})
+export type SigningKey = z.infer<typeof signingKey>
+
+/** `GET /admin/signing-keys` and `POST /admin/signing-keys/rotate` (which takes no body): newest first. Before the first token there is none. */
+export const signingKeyList = z.object({ keys: z.array(signingKey) })
+export type SigningKeyList = z.infer<typeof signingKeyList>

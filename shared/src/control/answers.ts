@@ -33,6 +33,34 @@ export const answers = {
   'sandbox.hibernate': answer({ usage }),
   'sandbox.resume': answer({ resume_ms: z.number() }),
   'snapshot.delete': answer({}),
+  /** `size_bytes`: beyond the checkpoint before it. `pause_ms`: how long the guest's writers stood still. */
+  'checkpoint.create': answer({
+    size_bytes: z.number(),
+    copy_ms: z.number(),
+    pause_ms: z.number(),
+    ready: z.boolean(),
+  }),
+  'checkpoint.list': answer({
+    checkpoints: z.array(
+      z.object({
+        id: z.string(),
+        name: z.string(),
+        created_at: z.string(),
+        size_bytes: z.number(),
+        ready: z.boolean(),
+      }),
+    ),
+  }),
+  'checkpoint.wait': answer({ size_bytes: z.number() }),
+  'checkpoint.restore': answer({
+    restore_ms: z.number(),
+    started: z.array(z.string()),
+    stopped: z.array(z.string()),
+    failed: z.array(z.string()),
+  }),
+  'checkpoint.delete': answer({}),
+  /** What a container of it starts with. */
+  'guest.image': answer({ digest: z.string(), env: z.record(z.string(), z.string()), workdir: z.string() }),
   'guest.request': answer({ status: z.int().min(200).max(599), headers: z.record(z.string(), z.string()) }),
   /** The server's own answer; `ok: false` is ours. */
   'port.request': answer({ status: z.int().min(200).max(999), headers: headerList }),

@@ -33,6 +33,19 @@ const calls = [
     request_id: 'req1',
   },
   { op: 'port.socket', ...target, port: 65_535, path: '/', headers: [], protocols: ['a', 'b'] },
+  {
+    op: 'checkpoint.create',
+    ...target,
+    checkpoint: 'cp1',
+    name: '',
+    created_at: '2026-01-01T00:00:00.000Z',
+    wait: false,
+  },
+  { op: 'checkpoint.list', ...target },
+  { op: 'checkpoint.wait', ...target, checkpoint: 'cp1' },
+  { op: 'checkpoint.restore', ...target, checkpoint: 'cp1' },
+  { op: 'checkpoint.delete', ...target, checkpoint: 'cp1' },
+  { op: 'guest.image', ...target, image: 'node' },
 ]
 const guestRequest = calls.find(({ op }) => op === 'guest.request')
 const deletion = { op: 'snapshot.delete', snapshot: 'snapx' }

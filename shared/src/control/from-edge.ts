@@ -45,6 +45,25 @@ export const edgeCall = z.discriminatedUnion('op', [
   z.object({ op: z.literal('sandbox.hibernate'), ...target }),
   z.object({ op: z.literal('sandbox.resume'), ...target }),
   z.object({ op: z.literal('snapshot.delete'), snapshot: z.string() }),
+  /** Keeps the files of this moment under `checkpoint` while the sandbox runs on. Repeated: the same answer. */
+  z.object({
+    op: z.literal('checkpoint.create'),
+    ...target,
+    checkpoint: z.string(),
+    name: z.string(),
+    created_at: z.string(),
+    wait: z.boolean(),
+  }),
+  /** Also of a hibernated sandbox. */
+  z.object({ op: z.literal('checkpoint.list'), ...target }),
+  /** Answers when it is on the disk for good. */
+  z.object({ op: z.literal('checkpoint.wait'), ...target, checkpoint: z.string() }),
+  /** Puts the files back in place; when it fails the sandbox is as it was before. */
+  z.object({ op: z.literal('checkpoint.restore'), ...target, checkpoint: z.string() }),
+  /** Also of a hibernated sandbox. Repeated: the same answer. */
+  z.object({ op: z.literal('checkpoint.delete'), ...target, checkpoint: z.string() }),
+  /** Brings an image into the guest, for its container services; what is there already is not brought again. */
+  z.object({ op: z.literal('guest.image'), ...target, image: z.string() }),
   z.object({
     op: z.literal('guest.request'),
     ...target,

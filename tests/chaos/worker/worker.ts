@@ -27,6 +27,12 @@ export class DirectoryObject extends real.DirectoryObject {
   }
 }
 
+export class KeyringObject extends real.KeyringObject {
+  evict(): void {
+    this.ctx.abort(why)
+  }
+}
+
 export class RegionObject extends real.RegionObject {
   promises(): number {
     return this.ctx.storage.sql.exec<{ count: number }>('SELECT COUNT(*) AS count FROM reservations').one().count

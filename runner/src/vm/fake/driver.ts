@@ -1,15 +1,18 @@
 import { link, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { AppError } from '@portico/shared/errors'
-import type { Accelerator, Vm, VmDriver, VmImage, VmSpec } from '../driver.ts'
+import type { Accelerator, BootOptions, Vm, VmDriver, VmImage, VmSpec } from '../driver.ts'
 import type { MachineShape, MachineState, StateVersions } from '../machine-state.ts'
 import type { FakeGuest, GuestBehaviour } from './guest.ts'
-import { FakeMachine } from './machine.ts'
+import { FakeMachine, type FakeMachineParts } from './machine.ts'
 import { readFakeState, temporaryFolder } from './state.ts'
 import { FakeVm, type Trouble } from './vm.ts'
 
+type FakeImage = Pick<VmImage, 'digest' | 'env'>
+
 export interface FakeDriverOptions {
-  readonly images?: Readonly<Record<string, VmImage>>
+  readonly images?: Readonly<Record<string, FakeImage>>
   /** What the guest of the next machine does; asked at each start, cold or from a state. */
   readonly behaviour?: (spec: VmSpec, how: 'boot' | 'restore') => GuestBehaviour
   /** Asked before each step of each machine. */
@@ -20,9 +23,15 @@ export interface FakeDriverOptions {
   readonly guest?: VmDriver['guest']
 }
 
-const presets: Readonly<Record<string, VmImage>> = {
+const presets: Readonly<Record<string, FakeImage>> = {
   python: { digest: 'sha256:python', env: { LANG: 'C.UTF-8' } },
   node: { digest: 'sha256:node', env: { LANG: 'C.UTF-8' } },
+}
+
+/** An image whose content is some bytes that are its own. */
+function whole(image: FakeImage): VmImage {
+  const bytes = Buffer.alloc(300_000, image.digest)
+  return { ...image, workdir: '/', open: async () => ({ size: bytes.length, content: Readable.from([bytes]) }) }
 }
 
 /**
@@ -48,12 +57,12 @@ export class FakeDriver implements VmDriver {
 
   constructor(options: FakeDriverOptions = {}) {
     this.#options = options
-    this.images = new Map(Object.entries(options.images ?? presets))
+    this.images = new Map(Object.entries(options.images ?? presets).map(([name, image]) => [name, whole(image)]))
     this.versions = options.versions ?? { accelerator: 'tcg', qemu: 'fake-1', cpu: 'fake' }
     this.guest = options.guest ?? { kernel: 'fake-kernel', agent: 'fake-agent' }
   }
 
-  async boot(spec: VmSpec, signal: AbortSignal): Promise<Vm> {
+  async boot(spec: VmSpec, signal: AbortSignal, { waits = false }: BootOptions = {}): Promise<Vm> {
     signal.throwIfAborted()
     await this.#trouble('boot', spec)
     signal.throwIfAborted()
@@ -62,7 +71,7 @@ export class FakeDriver implements VmDriver {
     const { vcpus, memoryMib, diskMib } = spec
     const shape = { image: { name: spec.image, digest: image.digest }, ...this.guest, vcpus, memoryMib, diskMib }
     this.booted++
-    return this.#add(spec, 'boot', shape)
+    return this.#add(spec, 'boot', shape, { waits })
   }
 
   async restore(spec: VmSpec, state: MachineState, signal: AbortSignal): Promise<Vm> {
@@ -74,7 +83,14 @@ export class FakeDriver implements VmDriver {
       const base = join(folder, 'base')
       await link(state.base.file, base)
       signal.throwIfAborted()
-      const vm = this.#add(spec, 'restore', { ...state.shape, diskMib: spec.diskMib }, { contents, folder, base })
+      const vm = this.#add(
+        spec,
+        'restore',
+        { ...state.shape, diskMib: spec.diskMib },
+        {
+          restored: { contents, folder, base },
+        },
+      )
       this.#goOn(former, this.machine(spec.id))
       return vm
     } catch (error) {
@@ -115,7 +131,7 @@ export class FakeDriver implements VmDriver {
     spec: VmSpec,
     how: 'boot' | 'restore',
     shape: MachineShape,
-    restored?: NonNullable<ConstructorParameters<typeof FakeMachine>[0]['restored']>,
+    from: Pick<FakeMachineParts, 'restored' | 'waits'>,
   ): Vm {
     if (this.machines.has(spec.id)) throw new AppError('internal', 'cannot start the virtual machine: it exists')
     const machine: FakeMachine = new FakeMachine({
@@ -124,7 +140,7 @@ export class FakeDriver implements VmDriver {
       versions: this.versions,
       shape,
       captures: this.#options.folder,
-      ...(restored ? { restored } : {}),
+      ...from,
       onStopped: () => this.#stopped(machine),
     })
     this.machines.set(spec.id, machine)

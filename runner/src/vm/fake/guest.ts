@@ -30,6 +30,11 @@ import type { GuestContents } from './state.ts'
 export type ExecResult = z.infer<typeof guestExecResponse>
 export type ExecHandler = (asked: GuestExecRequest, signal: AbortSignal) => Promise<Partial<ExecResult>>
 
+export interface FakeService {
+  readonly name: string
+  readonly running: boolean
+}
+
 /** How a guest differs from a good one. */
 export interface GuestBehaviour {
   /** Resolves when the agent is up; a promise that never does is a boot that hangs. */
@@ -41,6 +46,10 @@ export interface GuestBehaviour {
   readonly confirm?: (identity: IdentityRequest) => object
   /** Answers a request with these bytes instead of HTTP. */
   readonly raw?: (path: string) => Uint8Array | undefined
+  /** Its disk does not stay frozen for as long as is needed. */
+  readonly thawsByItself?: boolean
+  /** Services that cannot be started. */
+  readonly failingServices?: readonly string[]
   /** Sent before the preamble of each session. */
   readonly noise?: Uint8Array
 }
@@ -51,12 +60,21 @@ export class FakeGuest {
   /** What its processes keep; the tests' own. */
   memory = ''
   identity: IdentityRequest | undefined
+  /** The services that it has. */
+  services: readonly FakeService[] = []
+  /** The images that were brought into it, by digest. */
+  readonly images = new Map<string, Buffer>()
+  /** Its disk has no room for images. */
+  noImages = false
   /** How many sessions were opened. */
   sessions = 0
   readonly #server: Server
   readonly #onPowerOff: () => void
   #muxer: Muxer | undefined
   #stopped = false
+  #frozen = false
+  /** It has not looked at its disk yet. */
+  #waits: boolean
   /** What its agent demands, from an identity that was given to the machine that it was restored from. */
   readonly #inherited: string | undefined
   /** The guest in another machine in which this one goes on, with the session that was paused and what runs in it. */
@@ -67,6 +85,7 @@ export class FakeGuest {
     for (const [path, content] of Object.entries(contents?.files ?? {}))
       this.files.set(path, Buffer.from(content, 'base64'))
     this.memory = contents?.memory ?? ''
+    this.#waits = contents?.waits ?? false
     this.#inherited = contents?.token
     this.#onPowerOff = onPowerOff
     this.#server = createServer((request, response) => void this.#answer(request, response))
@@ -85,7 +104,12 @@ export class FakeGuest {
   /** What a copy of it goes on with; a session is not among that, see `takeOver`. */
   contents(): GuestContents {
     const files = [...this.files].map(([path, content]) => [path, content.toString('base64')])
-    return { files: Object.fromEntries(files), memory: this.memory, token: this.#token }
+    return { files: Object.fromEntries(files), memory: this.memory, token: this.#token, waits: this.#waits }
+  }
+
+  /** Whether its disk is frozen now. */
+  get frozen(): boolean {
+    return this.#frozen
   }
 
   /** Whether its session is paused: it can go on in a copy of it. */
@@ -183,7 +207,12 @@ export class FakeGuest {
     const free = url.pathname === '/health' || url.pathname === '/identity'
     if (!free && this.#token !== undefined && request.headers[tokenHeader] !== this.#token)
       return json(response, 401, { error: { code: 'unauthorized', message: 'the request is for another machine' } })
+    if (this.#waits && url.pathname !== '/health' && url.pathname !== '/disk/mount')
+      return json(response, 404, { error: { code: 'not_found', message: 'there is no such route yet' } })
     switch (`${request.method} ${url.pathname}`) {
+      case 'POST /disk/mount':
+        this.#waits = false
+        return json(response, 200, {})
       case 'GET /health':
         return json(response, 200, { generation, version: 'fake', uptime_ms: 1, boot_ms: 1 })
       case 'POST /identity':
@@ -194,6 +223,20 @@ export class FakeGuest {
         return await this.#write(path, request, response)
       case 'GET /files':
         return this.#read(path, response)
+      case 'POST /disk/freeze':
+        this.#frozen = true
+        return json(response, 200, { flushed_ms: 1 })
+      case 'POST /disk/thaw':
+        this.#frozen = false
+        return json(response, 200, { frozen_ms: 2, expired: this.behaviour.thawsByItself ?? false })
+      case 'GET /services/state':
+        return json(response, 200, { services: this.#self.services })
+      case 'POST /services/restore':
+        return this.#restoreServices(await readJson(request), response)
+      case 'GET /images':
+        return json(response, 200, { present: this.#self.images.has(url.searchParams.get('digest') ?? '') })
+      case 'PUT /images':
+        return await this.#takeImage(url.searchParams.get('digest') ?? '', request, response)
       case 'GET /ports':
         return json(response, 200, { ports: await listeningPorts() })
       case 'POST /poweroff':
@@ -226,6 +269,15 @@ export class FakeGuest {
     json(response, 200, { ...good, ...this.behaviour.confirm?.(identity) })
   }
 
+  #restoreServices(value: unknown, response: ServerResponse): void {
+    const { services } = value as { services: FakeService[] }
+    const failing = this.behaviour.failingServices ?? []
+    this.#self.services = services.map((one) => (failing.includes(one.name) ? { ...one, running: false } : one))
+    const wanted = services.filter(({ running }) => running).map(({ name }) => name)
+    const failed = wanted.filter((name) => failing.includes(name))
+    json(response, 200, { started: wanted.filter((name) => !failed.includes(name)), failed })
+  }
+
   async #exec(value: unknown, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController()
     const { socket } = request
@@ -239,6 +291,13 @@ export class FakeGuest {
     const bytes = await readAll(request)
     this.#self.files.set(path, bytes)
     json(response, 200, { path, size: bytes.length })
+  }
+
+  async #takeImage(digest: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const bytes = await readAll(request)
+    if (this.noImages) return json(response, 507, { error: { code: 'no_space', message: 'the disk is full' } })
+    this.#self.images.set(digest, bytes)
+    json(response, 200, { present: true })
   }
 
   #read(path: string, response: ServerResponse): void {

@@ -6,13 +6,14 @@
  */
 
 import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { AppError } from '@portico/shared/errors'
-import type { CaptureOptions, VmEnd, VmMetrics, VmSpec } from '../driver.ts'
+import type { CapturedDisk, CaptureOptions, DiskCaptureOptions, VmEnd, VmMetrics, VmSpec } from '../driver.ts'
 import type { CapturedState, MachineShape, StateVersions } from '../machine-state.ts'
 import { FakeGuest, type GuestBehaviour } from './guest.ts'
 import { Gate, openPort } from './port.ts'
-import { type GuestContents, writeFakeState } from './state.ts'
+import { type GuestContents, writeFakeDisk, writeFakeState } from './state.ts'
 
 export interface FakeMachineParts {
   readonly spec: VmSpec
@@ -23,6 +24,8 @@ export interface FakeMachineParts {
   readonly captures: string | undefined
   /** What it was restored from; such a machine begins paused. */
   readonly restored?: { readonly contents: GuestContents; readonly folder: string; readonly base: string }
+  /** It was booted without a look at its disk. */
+  readonly waits?: boolean
   readonly onStopped: () => void
 }
 
@@ -50,7 +53,11 @@ export class FakeMachine {
     this.ended = promise
     this.#end = resolve
     const powerOff = () => this.die({ kind: 'guest', reason: 'the guest powered off' })
-    this.guest = new FakeGuest(parts.behaviour, powerOff, parts.restored?.contents)
+    this.guest = new FakeGuest(
+      parts.behaviour,
+      powerOff,
+      parts.restored?.contents ?? { files: {}, memory: '', waits: parts.waits ?? false },
+    )
     if (parts.restored) this.#gate.shut()
   }
 
@@ -92,6 +99,18 @@ export class FakeMachine {
     const machine = this.id
     const options = { folder: captures, machine, base: restored?.base, versions, shape, contents, pages }
     return { ...(await writeFakeState(options)), pausedAt }
+  }
+
+  async captureDisk({ folder, still, signal }: DiskCaptureOptions): Promise<CapturedDisk> {
+    this.#check('capture')
+    signal.throwIfAborted()
+    let files: GuestContents['files'] = {}
+    await still(async () => {
+      files = this.guest.contents().files
+    })
+    signal.throwIfAborted()
+    const layer = await writeFakeDisk(join(folder, 'layer-0'), files)
+    return { shape: this.#parts.shape, layers: [layer], shared: 0 }
   }
 
   async stop(): Promise<void> {

@@ -18,10 +18,17 @@ export interface GuestContents {
   readonly memory: string
   /** The token that its agent demands. */
   readonly token?: string | undefined
+  /** It has not looked at its disk. */
+  readonly waits?: boolean
 }
 
 const disk = z.record(z.string(), z.string())
-const device = z.object({ disk: z.string(), machine: z.string(), token: z.string().optional() })
+const device = z.object({
+  disk: z.string(),
+  machine: z.string(),
+  token: z.string().optional(),
+  waits: z.boolean().optional(),
+})
 
 /** Pages that the base has. */
 const basePages = 16
@@ -41,7 +48,7 @@ export interface CapturedMachine {
 /** Writes the files of a captured machine into a folder of their own. */
 export async function writeFakeState(captured: CapturedMachine): Promise<MachineState> {
   const folder = await temporaryFolder(captured.folder)
-  const { files, memory, token } = captured.contents
+  const { files, memory, token, waits } = captured.contents
   const base = join(folder, 'base')
   if (captured.base) await link(captured.base, base)
   else await writeFile(base, Buffer.alloc(basePages * pageBytes, 'memory '))
@@ -49,7 +56,7 @@ export async function writeFakeState(captured: CapturedMachine): Promise<Machine
   await writeFile(join(folder, 'layer-0'), layer)
   await writeFile(
     join(folder, 'device'),
-    JSON.stringify({ disk: String(layer.length), machine: captured.machine, token }),
+    JSON.stringify({ disk: String(layer.length), machine: captured.machine, token, waits }),
   )
   const bytes = pagesOf(memory)
   const pages = join(folder, 'pages')
@@ -65,6 +72,12 @@ export async function writeFakeState(captured: CapturedMachine): Promise<Machine
   }
 }
 
+/** Writes the files of a guest as the only layer of a disk. */
+export async function writeFakeDisk(file: string, files: GuestContents['files']): Promise<DiskLayer> {
+  await writeFile(file, JSON.stringify(files))
+  return { ...(await stateFile(file)), format: 'raw' }
+}
+
 /** What is read of a state: the guest, and the machine that it was captured in. */
 export interface ReadState {
   readonly contents: GuestContents
@@ -76,13 +89,14 @@ export async function readFakeState(state: MachineState): Promise<ReadState> {
   try {
     const found = device.parse(JSON.parse(await readFile(state.device.file, 'utf8')))
     const top = await readFile(state.layers.at(-1)?.file ?? '', 'utf8')
-    if (found.disk !== String(Buffer.byteLength(top))) throw new Error('the disk is not of this machine')
+    if (!found.waits && found.disk !== String(Buffer.byteLength(top)))
+      throw new Error('the disk is not of this machine')
     const parts: Buffer[] = []
     for await (const chunk of state.pages.chunks()) parts.push(Buffer.from(chunk))
     const memory = Buffer.concat(parts)
     const text = memory.subarray(4, 4 + memory.readUInt32LE(0)).toString('utf8')
     return {
-      contents: { files: disk.parse(JSON.parse(top)), memory: text, token: found.token },
+      contents: { files: disk.parse(JSON.parse(top)), memory: text, token: found.token, waits: found.waits ?? false },
       machine: found.machine,
     }
   } catch (cause) {

@@ -4,13 +4,13 @@
  */
 
 import type { Duplex } from 'node:stream'
-import type { CaptureOptions, Vm, VmEnd, VmMetrics, VmSpec } from '../driver.ts'
+import type { CapturedDisk, CaptureOptions, DiskCaptureOptions, Vm, VmEnd, VmMetrics, VmSpec } from '../driver.ts'
 import type { CapturedState } from '../machine-state.ts'
 import type { FakeMachine } from './machine.ts'
 
 /** Asked before a step of a machine: throws to make it fail, waits to make it slow. */
 export type Trouble = (step: FakeStep, spec: VmSpec) => void | Promise<void>
-export type FakeStep = 'boot' | 'restore' | 'connect' | 'pause' | 'resume' | 'capture' | 'adopt'
+export type FakeStep = 'boot' | 'restore' | 'connect' | 'pause' | 'resume' | 'capture' | 'capture-disk' | 'adopt'
 
 export class FakeVm implements Vm {
   readonly id: string
@@ -47,6 +47,10 @@ export class FakeVm implements Vm {
 
   capture(options: CaptureOptions): Promise<CapturedState> {
     return this.#do('capture', () => this.machine.capture(options))
+  }
+
+  captureDisk(options: DiskCaptureOptions): Promise<CapturedDisk> {
+    return this.#do('capture-disk', () => this.machine.captureDisk(options))
   }
 
   async metrics(): Promise<VmMetrics | undefined> {

@@ -8,13 +8,15 @@
 
 import { randomBytes } from 'node:crypto'
 import { link, mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { base32 } from '@portico/shared/ids'
 import { orNoRoom } from '../../disk/full.ts'
 import { CopyRoom, copyToFile, copyToMemory } from '../../memory/copy.ts'
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { noPages, type PageSet } from '../../memory/page-set.ts'
 import type { CapturePaths, StatePaths, VmPaths } from '../../paths.ts'
-import type { CaptureOptions } from '../driver.ts'
+import { partNames } from '../../snapshot/manifest.ts'
+import type { CapturedDisk, CaptureOptions, DiskCaptureOptions } from '../driver.ts'
 import type { CapturedState, MachineShape, StateVersions } from '../machine-state.ts'
 import { saveDeviceState } from './device-state.ts'
 import type { DiskChain } from './disk-chain.ts'
@@ -67,6 +69,23 @@ export async function capture(source: CaptureSource, options: CaptureOptions): P
     const told = await orNoRoom(error, 'save the sandbox', source.allPaths.root)
     await release()
     throw told
+  }
+}
+
+/** The disk alone, while the machine runs: the prepared layer is put on top while the guest holds its writers still, and what is below it is linked. */
+export async function captureDisk(
+  { allPaths, chain, shape }: Pick<CaptureSource, 'allPaths' | 'chain' | 'shape'>,
+  { folder, still, signal }: DiskCaptureOptions,
+): Promise<CapturedDisk> {
+  signal.throwIfAborted()
+  try {
+    await chain.prepare()
+    await still(() => chain.freeze())
+    signal.throwIfAborted()
+    const layers = await chain.linkTo((number) => join(folder, partNames.layer(number)))
+    return { shape, layers, shared: chain.sharedDepth }
+  } catch (error) {
+    throw await orNoRoom(error, 'keep the disk', allPaths.root)
   }
 }
 

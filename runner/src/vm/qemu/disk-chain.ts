@@ -97,7 +97,7 @@ export class DiskChain {
     this.#prepared = true
   }
 
-  /** Puts the prepared layer on top. The machine stands still. */
+  /** Puts the prepared layer on top. The machine stands still, or its writers do. */
   async freeze(): Promise<void> {
     const [old, next] = [this.#top, this.#top + 1]
     await this.#change('blockdev-snapshot', { node: nodes.disk(old), overlay: nodes.disk(next) })
@@ -144,6 +144,11 @@ export class DiskChain {
       })
     }
     this.#unsure = false
+  }
+
+  /** How many of what `linkTo` answers, from the bottom, many machines share. */
+  get sharedDepth(): number {
+    return this.#shared.length
   }
 
   /** All layers below the top one, linked to where `place` says, bottom first. */

@@ -19,7 +19,8 @@ import { jailArguments, jailProgram } from '../../jail.ts'
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { noPages, type PageSet, readEarly } from '../../memory/page-set.ts'
 import { jailPaths, type StatePaths, type VmPaths } from '../../paths.ts'
-import type { Accelerator, Vm, VmDriver, VmImage, VmSpec } from '../driver.ts'
+import type { Accelerator, BootOptions, Vm, VmDriver, VmImage, VmSpec } from '../driver.ts'
+import { openImageFile } from '../image-file.ts'
 import type { DiskLayer, MachineShape, MachineState, StateVersions } from '../machine-state.ts'
 import { writeState } from '../state-file.ts'
 import { adopt } from './adopt.ts'
@@ -49,7 +50,9 @@ export interface QemuOptions {
 }
 
 /** What a machine starts from: nothing, or another's state. */
-type Origin = { readonly start: 'boot' } | { readonly start: 'restore'; readonly state: MachineState }
+type Origin =
+  | { readonly start: 'boot'; readonly waits: boolean }
+  | { readonly start: 'restore'; readonly state: MachineState }
 
 const program = '/usr/bin/qemu-system-x86_64'
 const startLimitMs = 15_000
@@ -72,11 +75,16 @@ export class QemuDriver implements VmDriver {
     this.guest = { kernel: options.assets.kernelVersion, agent: options.assets.agentVersion }
     this.overheadMib = ownMib + (options.accelerator === 'tcg' ? translationCacheMib : 0)
     const images = Object.entries(options.assets.images)
-    this.images = new Map(images.map(([name, { digest, env }]) => [name, { digest, env }]))
+    this.images = new Map(
+      images.map(([name, { digest, env, workdir, erofs }]) => [
+        name,
+        { digest, env, workdir, open: () => openImageFile(erofs) },
+      ]),
+    )
   }
 
-  async boot(spec: VmSpec, signal: AbortSignal): Promise<Vm> {
-    const machine = await this.#start(spec, { start: 'boot' }, signal)
+  async boot(spec: VmSpec, signal: AbortSignal, { waits = false }: BootOptions = {}): Promise<Vm> {
+    const machine = await this.#start(spec, { start: 'boot', waits }, signal)
     try {
       await machine.resume()
       return machine
@@ -221,6 +229,7 @@ export class QemuDriver implements VmDriver {
         memoryMib: spec.memoryMib,
         tscKhz,
         start: origin.start,
+        waits: origin.start === 'boot' && origin.waits,
         layers: layers.map(({ format }) => format),
       })
       const command = jailArguments(jail, [program, ...args])

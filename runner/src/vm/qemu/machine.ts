@@ -11,9 +11,9 @@ import { AppError } from '@portico/shared/errors'
 import { allocatedBytes } from '../../disk/scratch.ts'
 import type { StatePaths, VmPaths } from '../../paths.ts'
 import { Proc } from '../../process/proc.ts'
-import type { CaptureOptions, Vm, VmEnd, VmMetrics, VmSpec } from '../driver.ts'
+import type { CapturedDisk, CaptureOptions, DiskCaptureOptions, Vm, VmEnd, VmMetrics, VmSpec } from '../driver.ts'
 import type { CapturedState, MachineShape, StateVersions } from '../machine-state.ts'
-import { capture } from './capture.ts'
+import { capture, captureDisk } from './capture.ts'
 import type { Console } from './console.ts'
 import type { DiskChain } from './disk-chain.ts'
 import type { Qmp, QmpEvent } from './qmp.ts'
@@ -102,6 +102,16 @@ export class QemuMachine implements Vm {
     const { pid } = process.identity
     const pause = () => this.pause()
     return await capture({ pid, paths, allPaths, qmp, chain, versions, shape, ownMemory, pause }, options)
+  }
+
+  async captureDisk(options: DiskCaptureOptions): Promise<CapturedDisk> {
+    const { chain } = this.#reach()
+    const { allPaths, shape } = this.#options
+    try {
+      return await captureDisk({ allPaths, chain, shape }, options)
+    } finally {
+      if (this.#running && !this.#gone && !this.#stopping) chain.mergeIfDeep()
+    }
   }
 
   async connect(signal: AbortSignal): Promise<Duplex> {

@@ -26,6 +26,8 @@ export interface CommandLineOptions {
   readonly tscKhz: number
   /** `boot`: its memory is a file of its own. `restore`: it maps another machine's and waits for the state of its devices. */
   readonly start: 'boot' | 'restore'
+  /** Its agent waits for the host's word before it looks at its disks. */
+  readonly waits?: boolean
   /** Formats of the disk's layers below its own, bottom first; the lowest is raw. */
   readonly layers: readonly ('raw' | 'qcow2')[]
 }
@@ -41,7 +43,7 @@ export const nodes = {
 
 /** QEMU's arguments, without the program's name. Every path is one inside the jail. */
 export function commandLine(options: CommandLineOptions): string[] {
-  const kind = options.accelerator
+  const { accelerator: kind, tscKhz, waits = false } = options
   const all: Argument[] = [
     name(options.name),
     seccomp(),
@@ -58,7 +60,7 @@ export function commandLine(options: CommandLineOptions): string[] {
       sizeMib: options.memoryMib,
       use: options.start === 'boot' ? 'own' : 'shared',
     }),
-    ...kernel({ kernel: jailPaths.kernel, initramfs: jailPaths.initramfs, accelerator: kind, tscKhz: options.tscKhz }),
+    ...kernel({ kernel: jailPaths.kernel, initramfs: jailPaths.initramfs, accelerator: kind, tscKhz, waits }),
     socketCharacter('qmp', jailPaths.qmp),
     monitor('qmp'),
     socketCharacter('console', jailPaths.console),

@@ -6,6 +6,7 @@ export interface KernelOptions {
   readonly accelerator: 'kvm' | 'tcg'
   /** The host's time stamp counter, in kHz. */
   readonly tscKhz: number
+  readonly waits: boolean
 }
 
 const always = ['quiet', 'reboot=t', 'panic=-1', 'pci=off', 'console=ttyS0']
@@ -15,7 +16,7 @@ export function kernel(options: KernelOptions): Argument[] {
   return [
     ['-kernel', options.kernel],
     ['-initrd', options.initramfs],
-    ['-append', [...always, ...clockParameters(options)].join(' ')],
+    ['-append', [...always, ...clockParameters(options), ...(options.waits ? ['portico.root=wait'] : [])].join(' ')],
   ]
 }
 

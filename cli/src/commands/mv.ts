@@ -1,0 +1,18 @@
+/** `portico mv ID SOURCE DESTINATION`: inside of a sandbox. */
+
+import type { Command } from 'commander'
+import type { Session } from '../session.ts'
+import { findSandbox } from './find-sandbox.ts'
+
+export function addMv(program: Command, session: Session): void {
+  program
+    .command('mv <id> <source> <destination>')
+    .usage('[options] ID SOURCE DESTINATION')
+    .description('move or rename a file of a sandbox')
+    .option('--no-clobber', 'fail if there is a file at the destination')
+    .action(async (id: string, source: string, destination: string, { clobber }: { clobber: boolean }) => {
+      await using portico = await session.connect()
+      const { files } = await findSandbox(portico, id, session.signal)
+      await files.move(source, destination, { overwrite: clobber, signal: session.signal })
+    })
+}
