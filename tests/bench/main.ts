@@ -8,8 +8,10 @@ import { cpus, totalmem } from 'node:os'
 import { matchesGlob } from 'node:path'
 import { parseArgs } from 'node:util'
 import { channelFloor } from './channel-floor.ts'
+import { checkpoints } from './checkpoints.ts'
 import { create } from './create.ts'
 import { exec } from './exec.ts'
+import { files } from './files.ts'
 import { forks } from './forks.ts'
 import { frontDoor } from './front-door.ts'
 import { judged } from './goals.ts'
@@ -20,6 +22,7 @@ import { ports } from './ports.ts'
 import { saving } from './saving.ts'
 import { starts } from './starts.ts'
 import { type Row, table, unavailable } from './stats.ts'
+import { store } from './store.ts'
 import { transfer } from './transfer.ts'
 
 const measurements: readonly Measurement[] = [
@@ -33,6 +36,9 @@ const measurements: readonly Measurement[] = [
   frontDoor,
   ports,
   interactive,
+  files,
+  checkpoints,
+  store,
 ]
 
 const { values, positionals } = parseArgs({

@@ -58,6 +58,8 @@ describe('isorun 1.0.1', () => {
     await sandbox.writeFile('/app/empty', '')
     expect(await sandbox.readFile('/app/config.json')).toBe('{"env":"prod"}')
     expect(await sandbox.readFile('/app/empty')).toBe('')
+    await sandbox.writeFile('/tmp/raw', Buffer.from([0xff, 0]))
+    expect((await sandbox.exec('od -An -tx1 /tmp/raw')).stdout).toBe(' ff 00\n')
     expect(await sandbox.readdir('/app')).toEqual([{ name: 'config.json' }, { name: 'empty' }])
 
     const info = await sandbox.info()

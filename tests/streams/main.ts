@@ -5,6 +5,7 @@
 
 import { matchesGlob } from 'node:path'
 import { parseArgs } from 'node:util'
+import { table } from '../kit/findings.ts'
 import { testPlatform } from '../kit/platform.ts'
 import { Relay } from '../kit/relay.ts'
 import { curl } from './curl.ts'
@@ -51,31 +52,4 @@ async function main(): Promise<void> {
   }
   process.stdout.write(values.json ? `${JSON.stringify(rows)}\n` : table(rows))
   if (rows.some(({ holds }) => !holds)) process.exitCode = 1
-}
-
-function table(rows: readonly (Finding & { proof: string })[]): string {
-  const cells = rows.map((row) => [
-    row.proof,
-    row.what,
-    cell(row.found),
-    cell(row.bound ?? ''),
-    row.holds ? 'holds' : 'MISSED',
-  ])
-  const lines = [['proof', 'what', 'found', 'stated', ''], ...cells]
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)))
-  return lines
-    .map(
-      (line) =>
-        `${line
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('')
-}
-
-/** On one line, and not too long of one. */
-function cell(text: string): string {
-  const line = text.replaceAll(/\s+/g, ' ').trim()
-  return line.length > 90 ? `${line.slice(0, 87)}...` : line
 }

@@ -1,7 +1,7 @@
 /**
  * What the front door stands on, with nothing on top: a Worker that says hello, and a Worker that asks a Durable Object, which asks a peer over a
- * hibernatable WebSocket and waits for the echo. `/object` is answered by the object itself, `/object/100MB` with so many bytes. Plain JavaScript,
- * served by workerd as it stands.
+ * hibernatable WebSocket and waits for the echo. `/object` is answered by the object itself, `/object/100MB` with so many bytes, `/object/row` from a row of
+ * its SQLite, which a PUT writes. Plain JavaScript, served by workerd as it stands.
  */
 
 export default {
@@ -30,6 +30,7 @@ export class Echo {
     const { pathname } = new URL(request.url)
     if (pathname === '/object') return new Response('ok\n')
     if (pathname === '/object/100MB') return new Response(hundredMegabytes())
+    if (pathname === '/object/row') return await this.#row(request)
     const id = ++this.#last
     const body = new Uint8Array(await request.arrayBuffer())
     const message = new Uint8Array(4 + body.length)
@@ -40,6 +41,17 @@ export class Echo {
     this.#socket ??= this.ctx.getWebSockets()[0]
     this.#socket.send(message)
     return new Response(await promise, { headers: { 'content-type': 'application/json' } })
+  }
+
+  async #row(request) {
+    const { sql } = this.ctx.storage
+    if (request.method === 'PUT') {
+      sql.exec('CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID')
+      sql.exec('INSERT OR REPLACE INTO rows VALUES (?, ?)', 'note', await request.text())
+      return Response.json({ ok: true })
+    }
+    const { value } = sql.exec('SELECT value FROM rows WHERE key = ?', 'note').one()
+    return new Response(value, { headers: { 'content-type': 'application/json' } })
   }
 
   webSocketMessage(_socket, message) {

@@ -52,6 +52,12 @@ const engine: Engine = {
   restore: none,
   hibernate: none,
   resume: none,
+  checkpoint: none,
+  checkpoints: none,
+  waitForCheckpoint: none,
+  restoreCheckpoint: none,
+  deleteCheckpoint: none,
+  bringImage: none,
   status: () => ({
     accelerator: 'tcg',
     draining: false,

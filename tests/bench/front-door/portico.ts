@@ -21,9 +21,7 @@ export async function openPortico(stateDir: string, body: string): Promise<Scene
   }
   try {
     const { tunnel, token } = await enrolRunner(platform)
-    const command = [...runnerCommand, runner, tunnel]
-    const started = await MeasuredProcess.start(command, { RUNNER_TOKEN: token }, 1, isStarted)
-    joined = started.process
+    joined = await startInstantRunner(tunnel, token)
     const apiKey = await newKey(platform)
     const paths: string[] = []
     for (let n = 0; n < sandboxes; n++) paths.push(`/v1/runs/${await newSandbox(platform, apiKey)}/exec`)
@@ -39,7 +37,12 @@ export async function openPortico(stateDir: string, body: string): Promise<Scene
   }
 }
 
-const isStarted = (line: string) => (line === 'started' ? true : undefined)
+/** Starts the runner whose sandboxes answer at once. */
+export async function startInstantRunner(tunnel: string, token: string): Promise<MeasuredProcess> {
+  const isStarted = (line: string) => (line === 'started' ? true : undefined)
+  const command = [...runnerCommand, runner, tunnel]
+  return (await MeasuredProcess.start(command, { RUNNER_TOKEN: token }, 1, isStarted)).process
+}
 
 /** A key of an account of its own. */
 export async function newKey({ url, adminKey }: Platform): Promise<string> {

@@ -1,0 +1,33 @@
+/** What a proof of the inside of sandboxes is. */
+
+import type { CreateOptions, Sandbox } from '@portico/sdk'
+import type { Finding } from '../kit/findings.ts'
+import { InsideClient } from '../kit/inside-client.ts'
+import type { TestPlatform } from '../kit/platform.ts'
+
+export { atMost, exactly, type Finding, shown, told } from '../kit/findings.ts'
+
+export interface Scene {
+  readonly test: TestPlatform
+  readonly say: (text: string) => void
+}
+
+export interface Proof {
+  readonly name: string
+  run(scene: Scene): Promise<Finding[]>
+}
+
+/** Runs with a sandbox that is gone afterwards. */
+export async function withSandbox<Value>(
+  { test }: Scene,
+  options: CreateOptions,
+  run: (client: InsideClient, sandbox: Sandbox) => Promise<Value>,
+): Promise<Value> {
+  await using sandbox = await test.portico.create({ timeoutSec: 0, ...options })
+  return await run(new InsideClient(test.platform, sandbox.id), sandbox)
+}
+
+/** Seconds with one digit. */
+export function seconds(sinceMs: number): string {
+  return `${((performance.now() - sinceMs) / 1000).toFixed(1)} s`
+}
