@@ -127,10 +127,13 @@ describe('twins', () => {
     await heard
     expect((await create()).status).toBe(409)
     await unanswered(pendingMs)
-    const second = create()
-    await expect.poll(async () => (await create()).status).toBe(409)
+    // One of two repetitions goes on with the call, whichever comes first; the other is told so at once.
+    const repeated = [create(), create()]
+    expect((await Promise.race(repeated)).status).toBe(409)
     finish()
-    expect((await recordOf(await first)).id).toBe((await recordOf(await second)).id)
+    const [second, ...others] = (await Promise.all(repeated)).filter(({ status }) => status !== 409)
+    expect(others).toEqual([])
+    expect((await recordOf(await first)).id).toBe((await recordOf(second as Response)).id)
     expect(runner.count('sandbox.create')).toBe(1)
   })
 })

@@ -156,6 +156,30 @@ describe('files', () => {
   })
 })
 
+test('a list that breaks off in the middle can be asked for again', async () => {
+  const runner = await scene.start(async (_call, stream) => {
+    accept(stream, { status: 200, headers: { 'content-type': 'application/json' } })
+    await stream.write(new TextEncoder().encode('{"path":"/app","entries":['))
+    runner.cut()
+  })
+  expect(await refused('/list?path=/app')).toMatchObject({ code: 'guest_disconnected', retryable: true })
+})
+
+test('an upload whose answer never ends is given up', async () => {
+  const piece = new Uint8Array(1_048_576).fill(0x20)
+  await scene.start(async (_call, stream) => {
+    await readAll(stream)
+    accept(stream, { status: 200, headers: { 'content-type': 'application/json' } })
+    try {
+      for (;;) await stream.write(piece)
+    } catch {
+      // Nobody takes it any more.
+    }
+  })
+  const given = await refused('/upload?path=/x', { method: 'POST', body: 'x' })
+  expect(given).toMatchObject({ status: 502, code: 'guest_error' })
+})
+
 describe('an archive', () => {
   test('is downloaded as it is', async () => {
     const body = pattern(300_000)

@@ -119,6 +119,38 @@ describe('a batch', () => {
     expect((await keys(id)).keys).toEqual(['result'])
   })
 
+  test('is done in its order: the last word on a key holds, and is counted once', async () => {
+    await scene.connected()
+    const { id } = await scene.created()
+    const done = await batch(id, [
+      { op: 'set', key: 'twice', value: 'first, and longer', ttl_seconds: 60 },
+      { op: 'set', key: 'twice', value: 2 },
+      { op: 'set', key: 'gone', value: 1 },
+      { op: 'delete', key: 'gone' },
+      { op: 'delete', key: 'back' },
+      { op: 'set', key: 'back', value: 3 },
+    ])
+    expect(await done.json()).toEqual({ ok: true, applied: 6 })
+    expect((await keys(id)).keys).toEqual(['back', 'twice'])
+    expect(await get(id, 'twice')).toEqual({ key: 'twice', value: 2, expires_at: null })
+    const object = env.SANDBOXES.get(env.SANDBOXES.idFromName(id))
+    const total = await runInDurableObject(object, (_object, { storage }) =>
+      storage.sql.exec('SELECT keys, bytes FROM store_total').one(),
+    )
+    expect(total).toEqual({ keys: 2, bytes: 2 })
+  })
+
+  test('whose values are much longer when written out is refused', async () => {
+    await scene.connected()
+    const { id } = await scene.created()
+    const value = `[${'1e20,'.repeat(11_000)}0]`
+    const operations = Array.from({ length: 145 }, (_, index) => `{"op":"set","key":"k${index}","value":${value}}`)
+    const body = `{"operations":[${operations.join(',')}]}`
+    const refused = await ask(at(id, '/batch'), { method: 'POST', key: scene.tenant.key, body })
+    expect(await read(refused)).toMatchObject({ status: 413, code: 'payload_too_large' })
+    expect((await keys(id)).keys).toEqual([])
+  })
+
   test('of more than 1,000 is refused', async () => {
     await scene.connected()
     const { id } = await scene.created()

@@ -12,8 +12,8 @@ import { row } from './stats.ts'
 
 const samples = 300
 const warmUp = 30
-/** A small note, such as agents keep. */
-const value = { step: 12, said: 'portico '.repeat(24) }
+/** A small note, such as agents keep; another one each time, as a row that stays as it is costs SQLite no write. */
+const valueOf = (step: number) => ({ step, said: 'portico '.repeat(24) })
 
 export const store: Measurement = {
   rows: ['store.set', 'store.get'],
@@ -26,8 +26,8 @@ export const store: Measurement = {
       await using portico = await openStore(join(directory, 'platform'))
       const at = `${bare.target.url}/object/row`
       const set = await inTurns(
-        () => portico.client.store.set('note', value),
-        () => ask(at, { method: 'PUT', body: JSON.stringify(value) }),
+        (n) => portico.client.store.set('note', valueOf(n)),
+        (n) => ask(at, { method: 'PUT', body: JSON.stringify(valueOf(n)) }),
         say,
       )
       const get = await inTurns(
@@ -73,17 +73,17 @@ async function ask(url: string, init: RequestInit): Promise<void> {
 }
 
 async function inTurns(
-  ours: () => Promise<unknown>,
-  floor: () => Promise<unknown>,
+  ours: (n: number) => Promise<unknown>,
+  floor: (n: number) => Promise<unknown>,
   say: (text: string) => void,
 ): Promise<{ ours: number[]; floor: number[] }> {
   const found = { ours: [] as number[], floor: [] as number[] }
   say('store')
   for (let n = 0; n < warmUp + samples; n++) {
     const start = performance.now()
-    await ours()
+    await ours(n)
     const middle = performance.now()
-    await floor()
+    await floor(n)
     if (n < warmUp) continue
     found.ours.push(middle - start)
     found.floor.push(performance.now() - middle)

@@ -5,6 +5,9 @@
  *   watching ──the agent ends it──▶ over
  *       ├── broken off, nonsense ──▶ failed: the caller is told why
  *       └── caller gone ──▶ gone: the agent's answer is cancelled
+ *
+ * A stream goes at the pace of its reader, and the agent bounds what waits meanwhile. The platform tells nothing of what waits in a socket (it has no
+ * `bufferedAmount`), so what a caller does not read of one waits in the platform's memory, until he does or goes.
  */
 
 import { type WatchEvent, watchEvent } from '@portico/shared/api'

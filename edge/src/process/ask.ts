@@ -59,12 +59,18 @@ export async function readAnswer<Schema extends z.ZodType>(
   throw new AppError('guest_error', 'cannot finish the call: the sandbox answered nonsense')
 }
 
-async function readText(answer: Response): Promise<string> {
+/** The text of an agent's answer, if it is not too long to be held. */
+export async function readText(answer: Response): Promise<string> {
   const decoder = new TextDecoder()
   let text = ''
-  for await (const bytes of answer.body ?? []) {
-    text += decoder.decode(bytes, { stream: true })
-    if (text.length > maxAnswer) throw new AppError('guest_error', 'cannot finish the call: the answer is too long')
+  try {
+    for await (const bytes of answer.body ?? []) {
+      text += decoder.decode(bytes, { stream: true })
+      if (text.length > maxAnswer) throw new AppError('guest_error', 'cannot finish the call: the answer is too long')
+    }
+  } catch (cause) {
+    if (cause instanceof AppError) throw cause
+    throw new AppError('guest_disconnected', 'cannot finish the call: the answer broke off', { cause })
   }
   return text + decoder.decode()
 }

@@ -19,7 +19,7 @@ import { noteCall } from '../audit/calls.ts'
 import type { SandboxCall } from '../call.ts'
 import { callGuest } from '../guest/call-guest.ts'
 import { type NamedPath, namedPath, pathIn } from '../guest/named-path.ts'
-import { askGuest } from '../process/ask.ts'
+import { askGuest, readText } from '../process/ask.ts'
 import { numberIn } from './joined.ts'
 import { sandboxOf } from './runs.ts'
 
@@ -51,7 +51,7 @@ export async function upload(call: SandboxCall): Promise<Response> {
   const headers = bodyHeaders(call.request)
   const { body } = call.request
   const answer = await callGuest(call, id, { method: 'PUT', path: `/files?${query}`, headers, body, waitMs })
-  const told = await answer.text()
+  const told = await readText(answer)
   noteCall(call, id, 'file.uploaded', { ...path, bytes: sizeOf(told) ?? (length === null ? null : Number(length)) })
   return new Response(told, { headers: { 'content-type': 'application/json' } })
 }

@@ -14,6 +14,8 @@ import { sandboxOf } from './runs.ts'
 
 const usualKeys = 100
 const mostKeys = 1000
+/** Of a batch, and of its values as they go to the object: numbers may be longer there than they were written. */
+const batchLength = 8_388_608
 
 /** One value in the longest spelling that JSON has, which takes six bytes for one. */
 export function oneValue<Schema extends z.ZodType>(schema: Schema) {
@@ -22,7 +24,7 @@ export function oneValue<Schema extends z.ZodType>(schema: Schema) {
 
 /** A body of at most 8 MiB. */
 export function batchOf<Schema extends z.ZodType>(schema: Schema) {
-  return { ...json(schema), maxBytes: 8_388_608 } as const
+  return { ...json(schema), maxBytes: batchLength } as const
 }
 
 /** `GET /v1/runs/{id}/store?prefix=&limit=&after=` */
@@ -65,6 +67,10 @@ export async function changeStore(call: SandboxCall<z.output<typeof storeBatchRe
     if (operation.op === 'delete') return { key: operation.key, json: null, ttlSeconds: null }
     return { key: operation.key, json: textOf(operation.value), ttlSeconds: operation.ttl_seconds ?? null }
   })
+  if (changes.reduce((sum, { json }) => sum + (json?.length ?? 0), 0) > batchLength) {
+    const why = `its values have more than ${batchLength} characters together when they are written out`
+    throw new AppError('payload_too_large', `cannot change the store: ${why}`)
+  }
   await apply(call, changes)
   return Response.json({ ok: true, applied: changes.length })
 }

@@ -62,10 +62,8 @@ export class Store {
       values.removeExpired(now)
       const were = changes.map(({ key, json, ttlSeconds }, index) => {
         if (json === null) return values.remove(key)
-        const was = values.get(key, now) !== undefined
         const expiresAt = ttlSeconds === null ? null : now + Math.ceil(ttlSeconds * 1000)
-        values.put({ key, json, expiresAt }, sizes[index] ?? 0)
-        return was
+        return values.put({ key, json, expiresAt }, sizes[index] ?? 0)
       })
       // What only takes away is never refused.
       if (changes.some(({ json }) => json !== null)) assertRoom(values.total)

@@ -30,7 +30,8 @@ export class Values {
     )
     this.#put = statement<never, [string, string, number, number | null]>(
       sql,
-      'INSERT OR REPLACE INTO store (key, json, bytes, expires_at) VALUES (?, ?, ?, ?)',
+      `INSERT INTO store (key, json, bytes, expires_at) VALUES (?, ?, ?, ?)
+       ON CONFLICT (key) DO UPDATE SET json = excluded.json, bytes = excluded.bytes, expires_at = excluded.expires_at`,
     )
     this.#remove = statement<never, [string]>(sql, 'DELETE FROM store WHERE key = ?')
     this.#sizeOf = statement<{ bytes: number }, [string]>(sql, 'SELECT bytes FROM store WHERE key = ?')
@@ -60,11 +61,12 @@ export class Values {
     return row === undefined ? undefined : stored(row)
   }
 
-  /** Replaces what is there. `bytes` is how long the text is as UTF-8. */
-  put({ key, json, expiresAt }: StoreRow, bytes: number): void {
+  /** Replaces what is there, and answers whether something was. `bytes` is how long the text is as UTF-8. A value that is there already costs no write. */
+  put({ key, json, expiresAt }: StoreRow, bytes: number): boolean {
     const before = this.#sizeOf.first(key)
     this.#put.run(key, json, bytes, expiresAt)
     this.#count.run(before === undefined ? 1 : 0, bytes - (before?.bytes ?? 0))
+    return before !== undefined
   }
 
   /** False if there is none. */

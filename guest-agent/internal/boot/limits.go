@@ -15,7 +15,7 @@ const (
 	processGroup  = cgroupPoint + "/sandbox"
 	openFiles     = 65_536
 	watches       = 65_536 // directories; the kernel of a small machine allows 8,192
-	reservedTasks = 8 // one in so many is kept for the kernel and the agent
+	reservedTasks = 8      // one in so many is kept for the kernel and the agent
 )
 
 // makeProcessGroup makes the cgroup that all processes start in and bounds how many there can be. It gives back its folder's descriptor.

@@ -1,7 +1,7 @@
 // Package container runs programs on another root than the sandbox's, in mount, pid, uts and ipc namespaces of their own; the network is the
 // sandbox's. Its files are on the scratch disk, beside the layer that is the sandbox's root, where no path of the sandbox leads:
 //
-//	images/HEX.erofs              an image, read-only
+//	images/HEX.erofs              an image, read-only; it goes when no service has it
 //	containers/NAME/HEX/upper     what a service has written over it
 //	containers/NAME/HEX/work      the overlay's own
 //	containers/NAME/image         where the image is mounted, in the container's namespace alone
@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"portico.dev/agent/internal/proto"
 )
@@ -30,8 +31,13 @@ type Store struct {
 	folder *os.File
 }
 
-// partial ends the name of an image that is being written.
-const partial = ".partial"
+const (
+	// whole ends the name of an image, and partial that of one that is being written.
+	whole   = ".erofs"
+	partial = ".partial"
+	// keptUnused is how long an image stays that no service has: who asks for one, or brings one, is about to define a service with it.
+	keptUnused = 10 * time.Minute
+)
 
 var digestShape = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
@@ -95,18 +101,43 @@ func (s *Store) ask(w http.ResponseWriter, r *http.Request) {
 	}
 	proto.Answer(w, struct {
 		Present bool `json:"present"`
-	}{s.has(hex)})
+	}{s.promise(hex)})
 }
 
 func (s *Store) has(hex string) bool {
-	_, err := os.Stat(s.path("images", hex+".erofs"))
+	_, err := os.Stat(s.path("images", hex+whole))
 	return err == nil
+}
+
+// promise tells whether an image is there, and if so keeps it for a while.
+func (s *Store) promise(hex string) bool {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	now := time.Now()
+	return os.Chtimes(s.path("images", hex+whole), now, now) == nil || s.has(hex)
+}
+
+// Sweep removes images that are none of these digests, but for those that were asked for lately.
+func (s *Store) Sweep(used map[string]bool) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if s.folder == nil {
+		return
+	}
+	images, _ := os.ReadDir(s.path("images"))
+	for _, image := range images {
+		hex, isWhole := strings.CutSuffix(image.Name(), whole)
+		status, err := image.Info()
+		if isWhole && err == nil && !used["sha256:"+hex] && time.Since(status.ModTime()) > keptUnused {
+			_ = os.Remove(s.path("images", image.Name()))
+		}
+	}
 }
 
 // put keeps the body as an image if it is what its digest says; else nothing is left of it.
 func (s *Store) put(w http.ResponseWriter, r *http.Request) {
 	hex, failure := s.open(r)
-	if failure == nil && !s.has(hex) {
+	if failure == nil && !s.promise(hex) {
 		err := s.checkRoom(r.ContentLength)
 		if err == nil {
 			err = s.write(r.Body, hex)
@@ -163,7 +194,7 @@ func (s *Store) write(body io.Reader, name string) (err error) {
 	if err := file.Sync(); err != nil {
 		return err
 	}
-	return os.Rename(temporary, s.path("images", name+".erofs"))
+	return os.Rename(temporary, s.path("images", name+whole))
 }
 
 // copyImage tells a body that breaks off from a disk that is full.

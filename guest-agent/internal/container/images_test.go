@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"portico.dev/agent/internal/proto"
 )
@@ -139,4 +140,30 @@ func TestFilesOfAnotherImageAndOfOtherServicesGo(t *testing.T) {
 	if want := path + "/containers/web/image " + path + "/containers/web/two"; strings.Join(left, " ") != want {
 		t.Errorf("%q", left)
 	}
+}
+
+func TestImagesThatNoServiceHasGoWhenNobodyAskedForThemLately(t *testing.T) {
+	s, path := stored(t)
+	long := time.Now().Add(-2 * keptUnused)
+	for _, text := range []string{"used", "asked for", "forgotten", "new"} {
+		_, _ = call(s, "PUT", digestOf(text), strings.NewReader(text))
+		if text == "new" {
+			continue
+		}
+		file := path + "/images/" + strings.TrimPrefix(digestOf(text), "sha256:") + whole
+		if err := os.Chtimes(file, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _ = call(s, "GET", digestOf("asked for"), nil)
+	s.Sweep(map[string]bool{digestOf("used"): true})
+	for _, text := range []string{"used", "asked for", "new"} {
+		if got, _ := call(s, "GET", digestOf(text), nil); got != `{"present":true}` {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+	if got, _ := call(s, "GET", digestOf("forgotten"), nil); got != `{"present":false}` {
+		t.Errorf("forgotten: %s", got)
+	}
+	(&Store{}).Sweep(nil)
 }

@@ -23,13 +23,18 @@ const (
 	rootPoint = "/sys"
 )
 
+// handed are the signals that the program gets. SIGCONT is one, as a program that is stopped could not hear the others.
+var handed = []os.Signal{
+	syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT,
+}
+
 // Main is the life of a container. It does not return. It begins in the scratch disk's folder, in new namespaces.
 func Main() {
 	report := os.NewFile(reportFile, "report")
 	syscall.CloseOnExec(reportFile)
 	syscall.CloseOnExec(ordersFile)
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
+	signal.Notify(signals, handed...)
 	program, err := begin()
 	if err != nil {
 		_ = json.NewEncoder(report).Encode(told{Failure: err.Error()})
@@ -37,12 +42,14 @@ func Main() {
 	}
 	_ = json.NewEncoder(report).Encode(told{})
 	_ = report.Close()
-	go func() {
-		for one := range signals {
-			_ = syscall.Kill(-program, one.(syscall.Signal))
-		}
-	}()
+	go handOn(signals, program)
 	os.Exit(bury(program))
+}
+
+func handOn(signals <-chan os.Signal, program int) {
+	for one := range signals {
+		_ = syscall.Kill(-program, one.(syscall.Signal))
+	}
 }
 
 // begin makes the container and starts its program.
@@ -105,7 +112,7 @@ func steps(orders *plan) []step {
 		{"keep mounts apart", func() error { return syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "") }},
 		{"keep mounts apart", func() error { return syscall.Mount("", ".", "", syscall.MS_REC|syscall.MS_PRIVATE, "") }},
 		{"read the sandbox's resolv.conf", func() error { resolver, _ = os.ReadFile("/etc/resolv.conf"); return nil }},
-		mounted("erofs", "images/"+orders.Image+".erofs", place+"/image", "", syscall.MS_RDONLY),
+		mounted("erofs", "images/"+orders.Image+whole, place+"/image", "", syscall.MS_RDONLY),
 		mounted("overlay", "overlay", rootPoint, layers, 0),
 		{"go to the new root", func() error { return os.Chdir(rootPoint) }},
 		mounted("proc", "proc", "proc", "", plain),

@@ -45,6 +45,7 @@ type Freezer struct {
 	expired bool
 }
 
+// New makes a freezer of a file system that is not frozen.
 func New(system FileSystem) *Freezer { return &Freezer{system: system} }
 
 // Routes are the two routes.

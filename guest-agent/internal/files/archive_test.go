@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"io"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"syscall"
@@ -164,4 +166,50 @@ func TestArchivesThatAreNone(t *testing.T) {
 	defer func() { _ = syscall.Unmount(full, syscall.MNT_DETACH) }()
 	big := archived(t, &tar.Header{Typeflag: tar.TypeReg, Name: "f", Linkname: strings.Repeat("x", 1<<20)})
 	refused(t, ask("PUT", "/files/archive", at(full), bytes.NewReader(big)), proto.CodeNoSpace)
+}
+
+func TestArchiveIsLeftWhenItsCallerGoes(t *testing.T) {
+	folder := t.TempDir()
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, err := z.Write(archived(t, &tar.Header{Typeflag: tar.TypeReg, Name: "f", Linkname: strings.Repeat("x", 32<<20)}))
+	must(t, err, z.Close())
+	over, leave := context.WithCancel(context.Background())
+	r := httptest.NewRequest("PUT", "/files/archive?"+at(folder).Encode(), &leaving{&zipped, leave}).WithContext(over)
+	w := httptest.NewRecorder()
+	routes["/files/archive"]["PUT"](w, r)
+	refused(t, w, proto.CodeCancelled)
+	if status, err := os.Stat(folder + "/f"); err == nil && status.Size() == 32<<20 {
+		t.Error("it was unpacked to its end")
+	}
+}
+
+// leaving is a body whose sender leaves when it is read.
+type leaving struct {
+	io.Reader
+	leave func()
+}
+
+func (l *leaving) Read(b []byte) (int, error) {
+	l.leave()
+	return l.Reader.Read(b)
+}
+
+func TestWhatAnArchiveNamesIsRememberedInBounds(t *testing.T) {
+	names := map[string]int{}
+	id := known(names, strings.Repeat("n", maxAccount+1), 4321, func() (string, error) { t.Error("looked up"); return "0", nil })
+	if id != 4321 || len(names) > 0 {
+		t.Errorf("%d, %d names", id, len(names))
+	}
+	folder, err := os.Open(t.TempDir())
+	must(t, err)
+	defer func() { _ = folder.Close() }()
+	u := &unpacker{root: int(folder.Fd()), users: names, groups: names, spent: maxFolderTimes - folderTimeCost - 1}
+	for _, name := range []string{"a", "b"} {
+		head := &tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o700, Uid: unchanged, Gid: unchanged}
+		must(t, u.makeFolder(head, name, u.root, name, false, false))
+	}
+	if len(u.folders) != 1 || !isThere(folder.Name()+"/b") {
+		t.Errorf("%+v", u.folders)
+	}
 }

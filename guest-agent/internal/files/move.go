@@ -116,7 +116,7 @@ func (b *between) checkNotInside() error {
 	if b.source.Mode&syscall.S_IFMT != syscall.S_IFDIR {
 		return nil
 	}
-	fd, err := syscall.Dup(b.to.folder)
+	fd, err := openAt(b.to.folder, ".", syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
 	defer func() { _ = syscall.Close(fd) }()
 	for last := (syscall.Stat_t{}); err == nil; {
 		var status syscall.Stat_t

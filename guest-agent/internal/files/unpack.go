@@ -20,15 +20,22 @@ import (
 	"portico.dev/agent/internal/proto"
 )
 
-// maxFolderTimes is how many directories get their time back, once all is in them.
-const maxFolderTimes = 65_536
+const (
+	// maxFolderTimes is how many bytes are spent on the directories that get their time back, once all is in them; each costs its path and more.
+	maxFolderTimes = 16 << 20
+	folderTimeCost = 64
+	// maxAccount is the longest name of a user or a group that is looked up; of a longer one the number counts.
+	maxAccount = 255
+)
 
 // unpacker lays out one archive.
 type unpacker struct {
 	root    int
+	gone    <-chan struct{}
 	entries int
 	bytes   int64
 	folders []folderTime
+	spent   int // on folders, in bytes
 	users   map[string]int
 	groups  map[string]int
 	block   []byte
@@ -68,7 +75,7 @@ func (h *handlers) unpack(r *http.Request) (any, *proto.Failure) {
 	defer func() { _ = syscall.Close(root) }()
 	block := blocks.Get().(*[256 << 10]byte)
 	defer blocks.Put(block)
-	u := &unpacker{root: root, users: map[string]int{}, groups: map[string]int{}, block: block[:]}
+	u := &unpacker{root: root, gone: h.gone(r), users: map[string]int{}, groups: map[string]int{}, block: block[:]}
 	body := &upload{Reader: r.Body}
 	err = u.all(body)
 	if body.fault != nil {
@@ -114,6 +121,9 @@ func (u *unpacker) all(body io.Reader) error {
 		if err := u.entry(head, archive); err != nil {
 			return placed(strings.Trim(head.Name, "/"), err)
 		}
+		if err := u.awaited(); err != nil {
+			return err
+		}
 	}
 	// What follows the end, such as a block's padding, is read so that a damaged gzip shows and the sender comes to its end.
 	if _, err := io.Copy(io.Discard, plain); err != nil {
@@ -126,6 +136,16 @@ func (u *unpacker) all(body io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// awaited tells an error once the caller has gone: what a small body unfolds to may be large.
+func (u *unpacker) awaited() error {
+	select {
+	case <-u.gone:
+		return errGone
+	default:
+		return nil
+	}
 }
 
 func damaged(err error) error {
@@ -244,6 +264,9 @@ func (u *unpacker) makeFile(head *tar.Header, folder int, name string, content i
 	file := os.NewFile(uintptr(fd), name)
 	defer func() { _ = file.Close() }()
 	for {
+		if err := u.awaited(); err != nil {
+			return err
+		}
 		n, err := content.Read(u.block)
 		if n > 0 {
 			if _, err := file.Write(u.block[:n]); err != nil {
@@ -275,7 +298,7 @@ func (u *unpacker) makeFolder(head *tar.Header, path string, folder int, name st
 			return err
 		}
 	}
-	if len(u.folders) < maxFolderTimes {
+	if u.spent += len(path) + folderTimeCost; u.spent <= maxFolderTimes {
 		u.folders = append(u.folders, folderTime{path, head.ModTime})
 	}
 	return u.dress(head, folder, name)
@@ -341,7 +364,11 @@ func (u *unpacker) gid(head *tar.Header) int {
 	})
 }
 
+// known looks a name up, and remembers some: an archive may have any number of names, of any length.
 func known(names map[string]int, name string, number int, lookup func() (string, error)) int {
+	if len(name) > maxAccount {
+		return number
+	}
 	id, seen := names[name]
 	if !seen {
 		id = -1

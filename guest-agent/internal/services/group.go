@@ -57,8 +57,7 @@ func (g *group) end(leader int) {
 	for deadline := time.Now().Add(buryLimit); g.populated() && time.Now().Before(deadline); time.Sleep(buryStep) {
 		g.kill()
 	}
-	_ = syscall.Close(g.fd)
-	g.fd = -1
+	_ = syscall.Close(g.fd) // its number stays: others may just be reading it
 	removeFolder(g.parent, g.name)
 }
 

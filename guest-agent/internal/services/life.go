@@ -49,7 +49,8 @@ func (v *Supervisor) begin(s *service) *life {
 type ended struct {
 	code   int
 	fault  string // empty for an end with 0
-	exited bool   // there was a process
+	exited bool   // there was a process, and it has ended
+	hangs  bool   // there is one, and it does not end
 }
 
 func (v *Supervisor) live(s *service, l *life) {
@@ -81,14 +82,7 @@ func (v *Supervisor) live(s *service, l *life) {
 				return
 			}
 			s.life = nil
-			switch {
-			case l.stopping:
-				s.state, s.reason = stopped, ""
-			case end.fault == "":
-				s.state, s.reason = stopped, "ended with 0"
-			default:
-				s.state, s.reason = failed, end.fault
-			}
+			s.settle(l.stopping, end)
 		})
 		if !again {
 			return
@@ -102,10 +96,25 @@ func (v *Supervisor) live(s *service, l *life) {
 		rest.Stop()
 		pause = min(2*pause, longestPause)
 		v.change(func() {
-			if !l.stopping {
+			switch {
+			case !l.proven: // somebody has started it, and all begins anew
+				pause = firstPause
+			case !l.stopping:
 				s.restarts++
 			}
 		})
+	}
+}
+
+// settle is the state after the last attempt. The lock is held.
+func (s *service) settle(isStopped bool, end ended) {
+	switch {
+	case isStopped && !end.hangs:
+		s.state, s.reason = stopped, ""
+	case end.fault == "":
+		s.state, s.reason = stopped, "ended with 0"
+	default:
+		s.state, s.reason = failed, end.fault
 	}
 }
 
@@ -140,7 +149,7 @@ func (v *Supervisor) try(s *service, l *life) ended {
 	select {
 	case <-task.Done():
 	case <-late.C: // it hangs in the kernel
-		return ended{fault: "could not be ended"}
+		return ended{fault: "could not be ended", hangs: true}
 	}
 	group.kill()
 	task.Drain()
@@ -148,7 +157,7 @@ func (v *Supervisor) try(s *service, l *life) ended {
 	if fault == "" {
 		fault = describe(code, signal)
 	}
-	return ended{code, fault, true}
+	return ended{code: code, fault: fault, exited: true}
 }
 
 // attempt is a process that was started and is to become ready.

@@ -18,6 +18,8 @@ const (
 	maxState         = 8 << 20
 	maxExecSeconds   = 86_400
 	usualExecSeconds = 60
+	// maxStarts is how many calls wait for a service to be ready. One whose caller has gone goes on, as the service does.
+	maxStarts = 1024
 )
 
 // Routes are the handlers by path and method. gone tells when a request's caller has left.
@@ -25,7 +27,7 @@ func (v *Supervisor) Routes(gone func(*http.Request) <-chan struct{}) map[string
 	return map[string]map[string]http.HandlerFunc{
 		"/services":         {"GET": v.list},
 		"/services/one":     {"GET": named(v.get), "PUT": v.put, "DELETE": named(v.delete)},
-		"/services/start":   {"POST": named(func(name string) (any, *proto.Failure) { return orFailure(v.start(name, nil)) })},
+		"/services/start":   {"POST": named(v.startFor)},
 		"/services/stop":    {"POST": named(func(name string) (any, *proto.Failure) { return orFailure(v.stop(name)) })},
 		"/services/logs":    {"GET": v.logs(gone)},
 		"/services/exec":    {"POST": v.exec(gone)},
@@ -127,6 +129,14 @@ func (v *Supervisor) get(name string) (any, *proto.Failure) {
 		return nil, failure
 	}
 	return s.record(), nil
+}
+
+func (v *Supervisor) startFor(name string) (any, *proto.Failure) {
+	defer v.starts.Add(-1)
+	if v.starts.Add(1) > maxStarts {
+		return nil, proto.Fail(proto.CodeOverloaded, "cannot start the service: %d calls wait for one to be ready", maxStarts)
+	}
+	return orFailure(v.start(name, nil))
 }
 
 func (v *Supervisor) put(w http.ResponseWriter, r *http.Request) {

@@ -1,172 +1,18 @@
 package services
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"portico.dev/agent/internal/container"
-	"portico.dev/agent/internal/process"
 	"portico.dev/agent/internal/proto"
-	"portico.dev/agent/internal/reaper"
 )
-
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
-
-var runner *process.Runner
-
-func TestMain(m *testing.M) {
-	const setChildSubreaper = 36
-	if _, _, number := syscall.RawSyscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0); number != 0 {
-		panic(number)
-	}
-	graves := reaper.New()
-	go graves.Run()
-	runner = process.NewRunner(graves, process.NewEnvironment(), -1, 64<<20)
-	os.Exit(m.Run())
-}
-
-// scene is a supervisor behind a real server, whose callers can leave.
-type scene struct {
-	*testing.T
-	url        string
-	supervisor *Supervisor
-	folder     string
-}
-
-func play(t *testing.T) *scene {
-	t.Helper()
-	supervisor := New(runner, &container.Store{}, -1)
-	routes := supervisor.Routes(func(r *http.Request) <-chan struct{} { return r.Context().Done() })
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { routes[r.URL.Path][r.Method](w, r) }))
-	s := &scene{t, server.URL, supervisor, t.TempDir()}
-	t.Cleanup(func() {
-		for _, one := range s.list() {
-			s.call("DELETE", "/services/one?name="+one.Name, nil)
-		}
-		server.CloseClientConnections()
-		server.Close()
-	})
-	return s
-}
-
-// call sends a value and reads the answer into a record or an error.
-func (s *scene) call(method, path string, body any) (told record, failure proto.WireError) {
-	s.Helper()
-	answer := struct {
-		record
-		Error proto.WireError `json:"error"`
-	}{}
-	s.fetch(method, path, body, &answer)
-	return answer.record, answer.Error
-}
-
-func (s *scene) fetch(method, path string, body, into any) {
-	s.Helper()
-	text, _ := json.Marshal(body)
-	request, _ := http.NewRequest(method, s.url+path, bytes.NewReader(text))
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
-		s.Fatal(err)
-	}
-}
-
-func (s *scene) list() (all []record) {
-	s.fetch("GET", "/services", nil, &all)
-	return all
-}
-
-type fields map[string]any
-
-// define upserts a service that runs a script.
-func (s *scene) define(name, script string, more fields) {
-	s.Helper()
-	body := fields{"cmd": "sh", "args": []string{"-c", script}, "stop_timeout_secs": 5}
-	for key, value := range more {
-		body[key] = value
-	}
-	if _, failure := s.call("PUT", "/services/one?name="+name, body); failure.Code != "" {
-		s.Fatalf("%s: %s", name, failure.Message)
-	}
-}
-
-func (s *scene) start(name string) record {
-	s.Helper()
-	told, failure := s.call("POST", "/services/start?name="+name, nil)
-	if failure.Code != "" {
-		s.Fatalf("%s: %s", failure.Code, failure.Message)
-	}
-	return told
-}
-
-// refused starts what must not become ready, and gives back why.
-func (s *scene) refused(name string) string {
-	s.Helper()
-	_, failure := s.call("POST", "/services/start?name="+name, nil)
-	if failure.Code != proto.CodeServiceFailed {
-		s.Fatalf("code %q: %s", failure.Code, failure.Message)
-	}
-	return failure.Message
-}
-
-func (s *scene) get(name string) record {
-	s.Helper()
-	told, failure := s.call("GET", "/services/one?name="+name, nil)
-	if failure.Code != "" {
-		s.Fatal(failure.Message)
-	}
-	return told
-}
-
-// await waits until a service is as it should be; the supervisor tells each change.
-func (s *scene) await(name string, is func(*service) bool) {
-	s.Helper()
-	late := time.AfterFunc(patience, func() { s.supervisor.change(func() { panic("the service does not come to be as it should: " + name) }) })
-	defer late.Stop()
-	s.supervisor.lock.Lock()
-	defer s.supervisor.lock.Unlock()
-	for !is(s.supervisor.services[name]) {
-		s.supervisor.moved.Wait()
-	}
-}
-
-func (s *scene) file(name string) string { return filepath.Join(s.folder, name) }
-
-// lines of a file that services write.
-func (s *scene) lines(name string) []string {
-	text, _ := os.ReadFile(s.file(name))
-	return strings.Fields(string(text))
-}
-
-// freePort is one that nobody listens on.
-func freePort(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
-func isGone(pid int) bool { return syscall.Kill(pid, 0) == syscall.ESRCH }
 
 func TestServiceRunsUntilItIsStopped(t *testing.T) {
 	s := play(t)
@@ -200,7 +46,7 @@ func TestStopKillsTheGroupOfAServiceThatDoesNotListen(t *testing.T) {
 	told, _ := s.call("POST", "/services/stop?name=deaf", nil)
 	var child int
 	_, _ = fmt.Sscan(s.lines("child")[0], &child)
-	if told.Status != "stopped" || told.ExitCode == nil || *told.ExitCode != 137 || !isGone(child) {
+	if told.Status != "stopped" || told.ExitCode == nil || *told.ExitCode != 137 || !isGoneSoon(child) {
 		t.Errorf("%+v, child gone: %v", told, isGone(child))
 	}
 }
@@ -325,6 +171,9 @@ func TestStopEndsThePauseBeforeARestartAndStartCutsItShort(t *testing.T) {
 		t.Errorf("the start waited %s", spent)
 	}
 	s.await("loop", func(one *service) bool { return one.state == waiting })
+	if told := s.get("loop"); told.Restarts != 0 || !strings.Contains(told.Reason, "it starts again in 1s") {
+		t.Errorf("started by somebody, and not by its policy: %+v", told)
+	}
 	if told, _ := s.call("POST", "/services/stop?name=loop", nil); told.Status != "stopped" {
 		t.Errorf("%+v", told)
 	}
@@ -343,37 +192,6 @@ func TestNewDefinitionCountsFromTheNextStart(t *testing.T) {
 	if text := s.printed("web", 2); text != "2\n" {
 		t.Errorf("%q", text)
 	}
-}
-
-// printed follows a log until it has so many bytes.
-func (s *scene) printed(name string, least int) string {
-	s.Helper()
-	response, err := http.Get(s.url + "/services/logs?follow=1&name=" + name)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	text := ""
-	for len(text) < least {
-		kind, _, payload := readRecord(s.T, response.Body)
-		if kind == 1 || kind == 2 {
-			text += string(payload)
-		}
-	}
-	return text
-}
-
-func readRecord(t *testing.T, from io.Reader) (kind byte, at int64, payload []byte) {
-	t.Helper()
-	head := make([]byte, 13)
-	if _, err := io.ReadFull(from, head); err != nil {
-		t.Fatal(err)
-	}
-	payload = make([]byte, binary.BigEndian.Uint32(head[9:]))
-	if _, err := io.ReadFull(from, payload); err != nil {
-		t.Fatal(err)
-	}
-	return head[0], int64(binary.BigEndian.Uint64(head[1:])), payload
 }
 
 func TestLogsAreBoundedAndGoOnOverRestarts(t *testing.T) {
@@ -417,31 +235,6 @@ func TestLogsAreBoundedAndGoOnOverRestarts(t *testing.T) {
 	_, _ = s.call("DELETE", "/services/one?name=loud", nil)
 	if kind, _, _ := readRecord(t, response.Body); kind != 3 {
 		t.Errorf("the follower of a service that is deleted is told %d", kind)
-	}
-}
-
-func TestStateIsRestored(t *testing.T) {
-	s := play(t)
-	s.define("db", "exec sleep 600", nil)
-	s.define("web", "exec sleep 600", fields{"needs": []string{"db"}})
-	s.define("idle", "exec sleep 600", nil)
-	s.start("web")
-	var state wholeState
-	s.fetch("GET", "/services/state", nil, &state)
-	s.define("other", "exec sleep 600", nil)
-	before := *s.start("db").Pid
-	state.Services = append(state.Services, kept{Definition{Name: "broken", Cmd: "no-such", Restart: "no", StartTimeout: 1}, true})
-	var told struct{ Started, Failed []string }
-	s.fetch("POST", "/services/restore", state, &told)
-	if !reflect.DeepEqual(told.Started, []string{"db", "web"}) || !reflect.DeepEqual(told.Failed, []string{"broken"}) {
-		t.Errorf("%+v", told)
-	}
-	var names []string
-	for _, one := range s.list() {
-		names = append(names, one.Name+" "+one.Status)
-	}
-	if want := []string{"broken failed", "db running", "idle stopped", "web running"}; !reflect.DeepEqual(names, want) || !isGone(before) {
-		t.Errorf("%q, the old one gone: %v", names, isGone(before))
 	}
 }
 
@@ -492,5 +285,112 @@ func TestUnknownAndMalformedServicesAreRefused(t *testing.T) {
 	s.define("plain", "exec sleep 600", nil)
 	if _, failure := s.call("POST", "/services/exec?name=plain", fields{"cmd": []string{"true"}}); failure.Code != proto.CodeInvalidRequest {
 		t.Errorf("%+v", failure)
+	}
+}
+
+func TestServiceThatCannotBeEndedIsNotCalledStopped(t *testing.T) {
+	for _, row := range []struct {
+		isStopped bool
+		end       ended
+		state     state
+		reason    string
+	}{
+		{true, ended{fault: "was ended by SIGTERM", exited: true}, stopped, ""},
+		{true, ended{fault: "could not be ended", hangs: true}, failed, "could not be ended"},
+		{false, ended{fault: "ended with 3", exited: true}, failed, "ended with 3"},
+		{false, ended{exited: true}, stopped, "ended with 0"},
+	} {
+		one := &service{}
+		if one.settle(row.isStopped, row.end); one.state != row.state || one.reason != row.reason {
+			t.Errorf("%+v: %d %q", row, one.state, one.reason)
+		}
+	}
+}
+
+func TestOthersGoOnWhileTheFilesOfAServiceAreRemoved(t *testing.T) {
+	s := play(t)
+	s.define("box", "exec sleep 600", nil)
+	s.define("web", "exec sleep 600", nil)
+	clearing, cleared := make(chan struct{}), make(chan struct{})
+	go func() {
+		s.supervisor.lock.Lock()
+		defer s.supervisor.lock.Unlock()
+		s.supervisor.forget(s.supervisor.services["box"], func() { close(clearing); <-cleared })
+	}()
+	<-clearing
+	s.start("web")
+	if all := s.list(); len(all) != 1 {
+		t.Errorf("%+v", all)
+	}
+	if state := s.supervisor.state(); len(state) != 1 || state[0].Name != "web" || !state[0].Running {
+		t.Errorf("a checkpoint would keep %+v", state)
+	}
+	defined := make(chan struct{})
+	go func() {
+		defer close(defined)
+		s.define("box", "exec sleep 600", nil)
+	}()
+	close(cleared)
+	<-defined
+	if all := s.list(); len(all) != 2 {
+		t.Errorf("defined anew: %+v", all)
+	}
+}
+
+func TestCallsThatWaitForAStartAreBoundedAndThoseThatStopAreNot(t *testing.T) {
+	s := play(t)
+	s.define("web", "exec sleep 600", nil)
+	s.start("web")
+	s.supervisor.starts.Store(maxStarts)
+	if _, failure := s.call("POST", "/services/start?name=web", nil); failure.Code != proto.CodeOverloaded {
+		t.Errorf("%+v", failure)
+	}
+	if told, failure := s.call("POST", "/services/stop?name=web", nil); told.Status != "stopped" {
+		t.Errorf("%+v", failure)
+	}
+	s.supervisor.starts.Add(-1)
+	s.start("web")
+}
+
+func TestImagesGoWithTheLastServiceThatHasThem(t *testing.T) {
+	s := play(t)
+	folder, err := os.Open(s.folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = folder.Close() })
+	if err := s.supervisor.images.Use(folder); err != nil {
+		t.Fatal(err)
+	}
+	file := func(digit string) string { return s.file("images/" + strings.Repeat(digit, 64) + ".erofs") }
+	if err := os.Mkdir(s.file("images"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, digit := range []string{"a", "b"} {
+		if err := os.WriteFile(file(digit), nil, 0o400); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file(digit), time.Unix(0, 0), time.Unix(0, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() (digits string) {
+		for _, digit := range []string{"a", "b"} {
+			if _, err := os.Stat(file(digit)); err == nil {
+				digits += digit
+			}
+		}
+		return digits
+	}
+	box := fields{"container": true, "image": "x", "container_image": fields{"digest": "sha256:" + strings.Repeat("a", 64)}}
+	s.define("box", "true", box)
+	s.define("twin", "true", box)
+	if got := left(); got != "a" {
+		t.Errorf("both have a, and there is %q", got)
+	}
+	for _, step := range [][2]string{{"box", "a"}, {"twin", ""}} {
+		if _, failure := s.call("DELETE", "/services/one?name="+step[0], nil); failure.Code != "" || left() != step[1] {
+			t.Errorf("%s is deleted, and there is %q: %+v", step[0], left(), failure)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"portico.dev/agent/internal/container"
@@ -48,6 +49,7 @@ type Supervisor struct {
 	images *container.Store
 	cgroup int // the folder that services' cgroups are made in, or -1
 
+	starts    atomic.Int32 // calls that wait for one
 	restoring sync.Mutex
 	lock      sync.Mutex
 	moved     sync.Cond // a service's state, or its place in the table
@@ -105,6 +107,14 @@ func (v *Supervisor) upsert(d Definition) (*record, *proto.Failure) {
 	if failure := d.check(); failure != nil {
 		return nil, failure
 	}
+	told, failure := v.define(d)
+	if failure == nil && d.Container {
+		v.sweepImages() // it may have had another
+	}
+	return told, failure
+}
+
+func (v *Supervisor) define(d Definition) (*record, *proto.Failure) {
 	v.lock.Lock()
 	defer v.lock.Unlock()
 	for v.services[d.Name] != nil && v.services[d.Name].deleting {
@@ -261,111 +271,49 @@ func (v *Supervisor) askToStop(s *service) {
 // remove stops a service and forgets it, with what its containers have written.
 func (v *Supervisor) remove(name string) *proto.Failure {
 	v.lock.Lock()
-	defer v.lock.Unlock()
 	s, failure := v.find(name)
+	var err error
+	if failure == nil {
+		v.forget(s, func() { err = v.images.Forget(name) })
+	}
+	v.lock.Unlock()
 	if failure != nil {
 		return failure
 	}
-	v.forget(s)
-	if err := v.images.Forget(name); err != nil {
+	v.sweepImages()
+	if err != nil {
 		return proto.FailureOf(err, "cannot remove the service's files")
 	}
 	return nil
 }
 
-// forget takes a service out of the table once it has ended. The lock is held, but for the waiting.
-func (v *Supervisor) forget(s *service) {
+// sweepImages lets images go that no service has. The lock is not held.
+func (v *Supervisor) sweepImages() {
+	used := map[string]bool{}
+	v.lock.Lock()
+	for _, s := range v.services {
+		if image := s.definition.ContainerImage; image != nil {
+			used[image.Digest] = true
+		}
+		if s.life != nil && s.life.definition.ContainerImage != nil {
+			used[s.life.definition.ContainerImage.Digest] = true
+		}
+	}
+	v.lock.Unlock()
+	v.images.Sweep(used)
+}
+
+// forget takes a service out of the table once it has ended and clear has run. The lock is held, but for the waiting and for clear: that works on
+// the disk, which may take long or be frozen.
+func (v *Supervisor) forget(s *service, clear func()) {
 	s.deleting = true
 	v.end(s)
+	v.lock.Unlock()
+	clear()
+	v.lock.Lock()
 	delete(v.services, s.definition.Name)
 	s.log.Close()
 	v.moved.Broadcast()
-}
-
-// kept is a service as a checkpoint keeps it.
-type kept struct {
-	Definition
-	Running bool `json:"running"`
-}
-
-func (v *Supervisor) state() []kept {
-	v.lock.Lock()
-	defer v.lock.Unlock()
-	all := []kept{}
-	for _, name := range v.names() {
-		s := v.services[name]
-		all = append(all, kept{s.definition, s.life != nil && !s.life.stopping})
-	}
-	return all
-}
-
-// restore replaces all services, and starts those that ran. It returns when each of these is ready, or is not going to be.
-func (v *Supervisor) restore(all []kept) (started, unstarted []string, failure *proto.Failure) {
-	v.restoring.Lock()
-	defer v.restoring.Unlock()
-	started, unstarted = []string{}, []string{}
-	needs, among, containers := map[string][]string{}, map[string]bool{}, []string{}
-	for i := range all {
-		d := &all[i].Definition
-		if failure := d.check(); failure != nil {
-			return nil, nil, failure
-		}
-		needs[d.Name], among[d.Name] = d.Needs, all[i].Running
-		if d.Container {
-			containers = append(containers, d.Name)
-		}
-	}
-	for name := range needs {
-		if cycle := findCycle(name, func(name string) []string { return needs[name] }); cycle != nil {
-			return nil, nil, proto.Fail(proto.CodeInvalidRequest, "cannot restore the services: %s", needed{path: cycle})
-		}
-	}
-	if err := v.replace(all, containers); err != nil {
-		return nil, nil, proto.FailureOf(err, "cannot remove the services' files")
-	}
-	var together sync.WaitGroup
-	var results sync.Mutex
-	for name, ran := range among {
-		if !ran {
-			continue
-		}
-		together.Add(1)
-		go func() {
-			defer together.Done()
-			_, failure := v.start(name, among)
-			results.Lock()
-			defer results.Unlock()
-			if failure == nil {
-				started = append(started, name)
-			} else {
-				unstarted = append(unstarted, name)
-			}
-		}()
-	}
-	together.Wait()
-	slices.Sort(started)
-	slices.Sort(unstarted)
-	return started, unstarted, nil
-}
-
-func (v *Supervisor) replace(all []kept, containers []string) error {
-	v.lock.Lock()
-	defer v.lock.Unlock()
-	for _, s := range v.services {
-		v.askToStop(s)
-	}
-	for len(v.services) > 0 {
-		if s := v.services[v.names()[0]]; s.deleting {
-			v.moved.Wait()
-		} else {
-			v.forget(s)
-		}
-	}
-	for i := range all {
-		d := all[i].Definition
-		v.services[d.Name] = &service{definition: d, size: sizeOf(&d), log: v.runner.NewLog(d.Name, logSize)}
-	}
-	return v.images.Keep(containers)
 }
 
 // names are those of all services, in order. The lock is held.
