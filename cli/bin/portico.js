@@ -16,7 +16,13 @@ const runsTypeScript = Boolean(process.features.typescript)
 
 if (runsTypeScript && process.execArgv.includes(condition)) {
   // Halves the start. In our own folder: what lies in a shared one might be somebody else's code.
-  nodeModule.enableCompileCache(join(process.env.PORTICO_HOME || join(checkout, '.portico'), 'cache', 'compiled'))
+  const compiled = join(process.env.PORTICO_HOME || join(checkout, '.portico'), 'cache', 'compiled')
+  const { status } = nodeModule.enableCompileCache(compiled)
+  // The checkout is another user's. Who has no home does without.
+  const { XDG_CACHE_HOME: cache, HOME: home } = process.env
+  const own = cache || (home && join(home, '.cache'))
+  if (own && status === nodeModule.constants.compileCacheStatus.FAILED)
+    nodeModule.enableCompileCache(join(own, 'portico', 'compiled'))
   await import('../src/main.ts')
 } else follow(runsTypeScript ? process.execPath : newerNode())
 

@@ -3,7 +3,8 @@
  * any other signal, we leave: what becomes of it then is for the caller to say. One more, and we are gone at once.
  */
 
-import { PorticoError, type Process, type ProcessExit, type ProcessOutput } from '@portico/sdk'
+import type { Process, ProcessExit, ProcessOutput } from '@portico/sdk'
+import { PorticoError } from '@portico/sdk/errors'
 import { endedBy, timedOut } from './exit-codes.ts'
 import { Interrupted, type SignalName } from './interrupt.ts'
 import { format, lines } from './output/failure.ts'

@@ -3,9 +3,10 @@
 import { failureOf } from './output/failure.ts'
 import { makeProgram } from './program.ts'
 
-const { program, session } = makeProgram()
+const words = process.argv.slice(2)
+const { program, session } = await makeProgram(words)
 try {
-  await program.parseAsync(process.argv.slice(2), { from: 'user' })
+  await program.parseAsync(words, { from: 'user' })
 } catch (error) {
   await session.progress.clear()
   const { text, exitCode } = failureOf(error, session.local)

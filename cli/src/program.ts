@@ -3,91 +3,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { addAdmin } from './commands/admin.ts'
-import { addAttach } from './commands/attach.ts'
-import { addAudit } from './commands/audit.ts'
-import { addCheckpoint } from './commands/checkpoint.ts'
-import { addConsole } from './commands/console.ts'
-import { addCp } from './commands/cp.ts'
-import { addCreate } from './commands/create.ts'
-import { addDoctor } from './commands/doctor.ts'
-import { addExec } from './commands/exec.ts'
-import { addFork } from './commands/fork.ts'
-import { addHibernate, addResume } from './commands/hibernate.ts'
-import { addHistory } from './commands/history.ts'
-import { addImages } from './commands/images.ts'
-import { addKill } from './commands/kill.ts'
-import { addList } from './commands/list.ts'
-import { addLs } from './commands/ls.ts'
-import { addMkdir } from './commands/mkdir.ts'
-import { addMv } from './commands/mv.ts'
-import { addOutput } from './commands/output.ts'
-import { addPorts } from './commands/ports.ts'
-import { addPs } from './commands/ps.ts'
-import { addRestore } from './commands/restore.ts'
-import { addRm } from './commands/rm.ts'
-import { addRun } from './commands/run.ts'
-import { addRunners } from './commands/runners.ts'
-import { addSearch } from './commands/search.ts'
-import { addService } from './commands/service.ts'
-import { addSet } from './commands/set.ts'
-import { addShell } from './commands/shell.ts'
-import { addSnapshot } from './commands/snapshot.ts'
-import { addSnapshots } from './commands/snapshots.ts'
-import { addStat } from './commands/stat.ts'
-import { addStop } from './commands/stop.ts'
-import { addStore } from './commands/store.ts'
-import { addUp } from './commands/up.ts'
-import { addUrl } from './commands/url.ts'
-import { addUsage } from './commands/usage.ts'
-import { addWatch } from './commands/watch.ts'
-import { addWebhooks } from './commands/webhooks.ts'
+import { addCommands } from './commands.ts'
 import { format } from './output/failure.ts'
 import { Session } from './session.ts'
-
-/** In the order of the help. */
-const commands = [
-  addRun,
-  addCreate,
-  addExec,
-  addShell,
-  addConsole,
-  addPs,
-  addOutput,
-  addAttach,
-  addKill,
-  addPorts,
-  addUrl,
-  addService,
-  addLs,
-  addStat,
-  addMkdir,
-  addCp,
-  addMv,
-  addRm,
-  addSearch,
-  addWatch,
-  addStore,
-  addList,
-  addSet,
-  addStop,
-  addFork,
-  addSnapshot,
-  addRestore,
-  addSnapshots,
-  addCheckpoint,
-  addHibernate,
-  addResume,
-  addImages,
-  addUsage,
-  addHistory,
-  addAudit,
-  addWebhooks,
-  addAdmin,
-  addRunners,
-  addUp,
-  addDoctor,
-]
 
 const examples = `
 Examples:
@@ -106,8 +24,8 @@ or the one that \`portico up\` runs on this machine. \`admin\` and \`runners\` a
 operator's and take PORTICO_ADMIN_KEY instead.
 `
 
-/** The program and the session that its commands work in. */
-export function makeProgram(): { program: Command; session: Session } {
+/** The program for a command line of these words, and the session that its commands work in. */
+export async function makeProgram(words: readonly string[]): Promise<{ program: Command; session: Session }> {
   const program = new Command('portico')
   const session = new Session(() => program.opts())
   program
@@ -121,7 +39,7 @@ export function makeProgram(): { program: Command; session: Session } {
     .configureHelp({ sortOptions: false, showGlobalOptions: false, subcommandTerm })
     .configureOutput({ outputError: (text, write) => write(complaint(text)) })
     .exitOverride()
-  for (const add of commands) add(program, session)
+  await addCommands(program, session, words)
   return { program, session }
 }
 

@@ -1,8 +1,11 @@
-/** One run of the CLI: its streams, its signal, the platform it talks to, and the code it ends with. Commands get this and nothing of the process. */
+/**
+ * One run of the CLI: its streams, its signal, the platform it talks to, and the code it ends with. Commands get this and nothing of the process. The
+ * SDK is most of what there is to load, so it is loaded when a client is asked for.
+ */
 
 import { resolve } from 'node:path'
-import { Portico } from '@portico/sdk'
-import { PorticoAdmin } from '@portico/sdk/admin'
+import type { Portico } from '@portico/sdk'
+import type { PorticoAdmin } from '@portico/sdk/admin'
 import { type Connection, findAdmin, findConnection, type Given } from './connection.ts'
 import { Interrupt } from './interrupt.ts'
 import { Progress } from './output/progress.ts'
@@ -34,12 +37,14 @@ export class Session {
   /** The client of the platform. Whoever asks for it closes it. */
   async connect(): Promise<Portico> {
     const { baseUrl, key } = this.#found(await findConnection(this.#given(), process.env, checkout))
+    const { Portico } = await import('@portico/sdk')
     return new Portico({ baseUrl, apiKey: key })
   }
 
   /** The operator's client. Whoever asks for it closes it. */
   async connectAdmin(): Promise<PorticoAdmin> {
     const { baseUrl, key } = this.#found(await findAdmin(this.#given(), process.env, checkout))
+    const { PorticoAdmin } = await import('@portico/sdk/admin')
     return new PorticoAdmin({ url: baseUrl, adminKey: key })
   }
 

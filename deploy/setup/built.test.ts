@@ -32,6 +32,16 @@ test('images are read-only erofs files with the digest that assets.json gives', 
   }
 }, 60_000)
 
+test('daemons may start in the images: what kept them from it while packages were installed is gone', async () => {
+  for (const { erofs } of Object.values(assets.images)) {
+    const show = (path: string) => run('dump.erofs', [`--path=/usr/sbin/${path}`, erofs])
+    expect((await show('start-stop-daemon')).stdout).toContain('regular file')
+    for (const gone of ['start-stop-daemon.REAL', 'policy-rc.d']) {
+      expect((await show(gone)).stderr).toContain('read inode failed')
+    }
+  }
+})
+
 test('the initramfs holds the agent as /init and modules of this kernel, each after those it needs', async () => {
   const { stdout: names } = await run('cpio', ['--list', '--quiet', '-F', assets.initramfs])
   const files = names.trim().split('\n')

@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   type FileHandle,
+  mkdir,
   open,
   readdir,
   readFile,
@@ -21,6 +22,7 @@ import {
 import { dirname, join } from 'node:path'
 import type { SandboxSpec } from '@portico/shared/control'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { keepTemplates } from '../../tests/kit/templates.ts'
 import { roomIn } from './disk/full.ts'
 import { type Engine, openEngine, type StateChange } from './engine.ts'
 import { statePaths } from './paths.ts'
@@ -70,6 +72,15 @@ function command(name: string, ...args: readonly string[]): void {
   if (status !== 0) throw new Error(`cannot finish ${name}: ${stderr}`)
 }
 
+/** Others may begin with the template that was booted here. As a copy, as it is on another file system, and is damaged later. */
+async function shareTemplate(): Promise<void> {
+  const beside = `${root}.kept`
+  await mkdir(beside)
+  command('cp', '-r', '--sparse=always', statePaths(folder.stateDir).templates, join(beside, 'templates'))
+  await keepTemplates(beside)
+  await rm(beside, { recursive: true })
+}
+
 beforeAll(async () => {
   folder = await testFolder()
   root = dirname(folder.stateDir)
@@ -79,6 +90,7 @@ beforeAll(async () => {
   const first = await create()
   await engine.hibernate(first, 1)
   await engine.destroy(first, 1)
+  await shareTemplate()
 })
 afterAll(async () => {
   await engine?.close()

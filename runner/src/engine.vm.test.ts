@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { SandboxSpec } from '@portico/shared/control'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { giveTemplates, keepTemplates } from '../../tests/kit/templates.ts'
 import { type Engine, openEngine, type StateChange } from './engine.ts'
 import { statePaths } from './paths.ts'
 import { killProcess } from './process/kill.ts'
@@ -35,10 +36,12 @@ async function open(): Promise<Engine> {
 
 beforeAll(async () => {
   folder = await testFolder()
+  await giveTemplates(folder.stateDir)
   engine = await open()
 })
 afterAll(async () => {
   await engine?.close()
+  await keepTemplates(folder.stateDir)
   await folder?.remove()
 })
 
@@ -138,6 +141,7 @@ it('destroys what is left when it is closed', async () => {
 
 it('takes over what a runner that was killed left running', async () => {
   const other = await testFolder()
+  await giveTemplates(other.stateDir)
   const id = 'runffffffffffffffffffffffffff'
   const script = join(import.meta.dirname, 'testing', 'abandoned-runner.ts')
   const args = ['--conditions', 'portico-source', script, other.stateDir, assetsFile, id]

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { answers } from '@portico/shared/control'
 import { call } from '@portico/shared/tunnel'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { giveTemplates } from '../../tests/kit/templates.ts'
 import { assetsFile, type TestFolder, testFolder } from './testing/host.ts'
 import { ScriptedEdge } from './tunnel/scripted-edge.ts'
 
@@ -17,6 +18,7 @@ let runner: ChildProcess | undefined
 
 beforeEach(async () => {
   folder = await testFolder()
+  await giveTemplates(folder.stateDir)
   edge = await ScriptedEdge.start()
 })
 afterEach(async () => {

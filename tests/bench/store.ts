@@ -13,7 +13,7 @@ import { row } from './stats.ts'
 const samples = 300
 const warmUp = 30
 /** A small note, such as agents keep; another one each time, as a row that stays as it is costs SQLite no write. */
-const valueOf = (step: number) => ({ step, said: 'portico '.repeat(24) })
+const noteOf = (step: number) => ({ step, said: 'portico '.repeat(24) })
 
 export const store: Measurement = {
   rows: ['store.set', 'store.get'],
@@ -26,8 +26,8 @@ export const store: Measurement = {
       await using portico = await openStore(join(directory, 'platform'))
       const at = `${bare.target.url}/object/row`
       const set = await inTurns(
-        (n) => portico.client.store.set('note', valueOf(n)),
-        (n) => ask(at, { method: 'PUT', body: JSON.stringify(valueOf(n)) }),
+        (n) => portico.client.store.set('note', noteOf(n)),
+        (n) => ask(at, { method: 'PUT', body: JSON.stringify(noteOf(n)) }),
         say,
       )
       const get = await inTurns(

@@ -13,6 +13,9 @@ type IsorunModule = typeof import('./clients/node_modules/isorun/dist/index.js')
 /** The account's index and notes of calls follow the answers. */
 const eventually = { timeout: 20_000, interval: 200 }
 
+/** Not the default one, and one for all tests: each shape takes a boot before its first sandbox. */
+const shape = { vcpus: 2, memMiB: 512 }
+
 describe('isorun 1.0.1', () => {
   let platform: TestPlatform
   let isorun: InstanceType<IsorunModule['Isorun']>
@@ -89,7 +92,7 @@ describe('isorun 1.0.1', () => {
   }
 
   it('hibernates and resumes with files and processes as they were', async () => {
-    const sandbox = await isorun.create({ memMiB: 512 })
+    const sandbox = await isorun.create(shape)
     const secret = await startKeeper(shellOf(sandbox))
     await sandbox.writeFile('/app/note', 'kept')
 
@@ -108,7 +111,7 @@ describe('isorun 1.0.1', () => {
   })
 
   it('forks into sandboxes that go on from the moment, each for itself', async () => {
-    const sandbox = await isorun.create({ memMiB: 512 })
+    const sandbox = await isorun.create(shape)
     const secret = await startKeeper(shellOf(sandbox))
     await sandbox.writeFile('/app/note', 'of the parent')
 
@@ -116,7 +119,7 @@ describe('isorun 1.0.1', () => {
     const all = [sandbox, ...children]
     expect(new Set(all.map(({ id }) => id)).size).toBe(3)
     for (const child of children) {
-      expect(child).toMatchObject({ image: 'node:22-slim', vcpus: 1, memMiB: 512 })
+      expect(child).toMatchObject({ image: 'node:22-slim', ...shape })
       await child.writeFile('/app/note', child.id)
     }
     for (const one of all) expect(await askKeeper(shellOf(one))).toEqual({ secret, turns: 2 })
@@ -130,7 +133,7 @@ describe('isorun 1.0.1', () => {
   })
 
   it('takes a snapshot that outlives its sandbox, restores it twice, lists and deletes it', async () => {
-    const sandbox = await isorun.create({ memMiB: 512 })
+    const sandbox = await isorun.create(shape)
     const secret = await startKeeper(shellOf(sandbox))
     await sandbox.writeFile('/app/note', 'kept')
     const snapshot = await sandbox.snapshot()
@@ -143,7 +146,7 @@ describe('isorun 1.0.1', () => {
 
     for (let turn = 0; turn < 2; turn++) {
       const restored = await isorun.restore(snapshot.id)
-      expect(restored).toMatchObject({ image: 'node:22-slim', memMiB: 512 })
+      expect(restored).toMatchObject({ image: 'node:22-slim', ...shape })
       expect(await askKeeper(shellOf(restored))).toEqual({ secret, turns: 2 })
       expect(await restored.readFile('/app/note')).toBe('kept')
       await restored.destroy()
@@ -159,7 +162,7 @@ describe('isorun 1.0.1', () => {
     const before = await isorun.usage()
     expect(before).toMatchObject({ activeSandboxes: 0, activeCostCents: 0 })
     const started = Date.now()
-    const sandbox = await isorun.create({ vcpus: 2, memMiB: 512 })
+    const sandbox = await isorun.create(shape)
     expect((await sandbox.exec('exit 3')).exitCode).toBe(3)
     await sandbox.writeFile('/app/note', 'kept')
 
@@ -185,7 +188,7 @@ describe('isorun 1.0.1', () => {
 
     const [newest] = await isorun.history()
     const { status: _, ...figures } = used
-    expect(newest).toMatchObject({ id: sandbox.id, image: 'node:22-slim', vcpus: 2, memMiB: 512, ...figures })
+    expect(newest).toMatchObject({ id: sandbox.id, image: 'node:22-slim', ...shape, ...figures })
     expect(newest?.createMs).toBeGreaterThan(0)
     expect(Date.parse(newest?.createdAt ?? '')).toBeLessThan(Date.parse(newest?.destroyedAt ?? ''))
 

@@ -161,7 +161,8 @@ describe('answers to mistakes and extremes', () => {
   })
 
   it('reports a full disk and stays usable', async () => {
-    await using small = await platform.portico.create({ image: 'python', diskMiB: 64 })
+    await using small = await platform.portico.create({ image: 'python', memMiB: 256, diskMiB: 256 })
+    expect(await small.exec('fallocate -l 190M /filler')).toMatchObject({ exitCode: 0 })
     await expect(small.files.write('/big', randomBytes(80_000_000))).rejects.toMatchObject({
       code: 'no_space',
       status: 507,

@@ -50,7 +50,7 @@ describe('a fleet', () => {
   it('places a burst by region and by the room of each runner', { timeout: 600_000 }, async () => {
     const wanted = Array.from({ length: each }, () => clients).flat()
     await atMost(4, wanted, async (client) => {
-      client.sandboxes.push(await client.portico.create({ image: 'python', memMiB: 128, diskMiB: 256, timeoutSec: 0 }))
+      client.sandboxes.push(await client.portico.create({ image: 'python', memMiB: 256, diskMiB: 512, timeoutSec: 0 }))
     })
     for (const { region, sandboxes } of clients) for (const one of sandboxes) expect(one.region).toBe(region)
     const states = await Promise.all(platform.platform.fleet.map(({ stateDir }) => runnerState(stateDir)))
@@ -74,7 +74,7 @@ describe('a fleet', () => {
         method: 'POST',
         key,
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ image: 'python', mem_mib: 128, disk_mib: 256 }),
+        body: JSON.stringify({ image: 'python', mem_mib: 256, disk_mib: 512 }),
       })
     const refused = await create(us?.key)
     expect(refused.status).toBe(429)

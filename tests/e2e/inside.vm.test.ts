@@ -20,7 +20,7 @@ describe('inside a sandbox', () => {
 
   beforeAll(async () => {
     platform = await testPlatform()
-    const sandbox = await platform.portico.create({ image: 'python', memMiB: 512, timeoutSec: 0 })
+    const sandbox = await platform.portico.create({ image: 'python', timeoutSec: 0 })
     client = new InsideClient(platform.platform, sandbox.id)
   })
 

@@ -26,7 +26,14 @@ describe('a newcomer', () => {
     const { url, apiKey, adminKey } = platform.platform
     const child = spawn(command, args, {
       cwd: root,
-      env: { ...process.env, PORTICO_URL: url, PORTICO_API_KEY: apiKey, PORTICO_ADMIN_KEY: adminKey },
+      env: {
+        ...process.env,
+        PORTICO_URL: url,
+        PORTICO_API_KEY: apiKey,
+        PORTICO_ADMIN_KEY: adminKey,
+        // Else each `npx` asks a registry for a newer npm, and waits for its answer.
+        npm_config_update_notifier: 'false',
+      },
       // A shell whose standard input is a socket takes itself for a remote one.
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -30,7 +30,7 @@ describe('sandboxes that are copied and put to sleep', () => {
 
   /** A sandbox with a file and a process whose state is in memory alone. */
   async function prepared(options: CreateOptions = {}): Promise<{ sandbox: Sandbox; secret: string }> {
-    const sandbox = await platform.portico.create({ image: 'python', memMiB: 256, ...options })
+    const sandbox = await platform.portico.create({ image: 'python', memMiB: 256, diskMiB: 512, ...options })
     await sandbox.files.write('/root/note', 'of the moment')
     return { sandbox, secret: await startKeeper(shellOf(sandbox)) }
   }

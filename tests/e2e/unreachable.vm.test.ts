@@ -39,7 +39,7 @@ describe('a runner that goes away', () => {
 
   /** A sandbox with a process whose state is in memory alone. */
   async function prepared(region: string): Promise<{ sandbox: Sandbox; secret: string }> {
-    const sandbox = await client(region).create({ image: 'python', memMiB: 256, timeoutSec: 0 })
+    const sandbox = await client(region).create({ image: 'python', memMiB: 256, diskMiB: 512, timeoutSec: 0 })
     return { sandbox, secret: await startKeeper(shellOf(sandbox)) }
   }
 
@@ -136,7 +136,7 @@ describe('a runner that goes away', () => {
     while ((await drain())?.done !== true) await wait(100, undefined, { signal: limit })
     expect(await drain()).toMatchObject({ running: 0, hibernated: 2, done: true })
     for (const { sandbox } of both) expect((await call('us', `/v1/runs/${sandbox.id}`)).body.status).toBe('hibernated')
-    const refused = await call('us', '/v1/runs', 'POST', { image: 'python', mem_mib: 128 })
+    const refused = await call('us', '/v1/runs', 'POST', { image: 'python', mem_mib: 256, disk_mib: 512 })
     expect([429, 503]).toContain(refused.status)
     expect(refused.body.retryable).toBe(true)
     expect((await admin.undrain(id)).drain).toBeNull()
@@ -145,7 +145,7 @@ describe('a runner that goes away', () => {
       expect(await askKeeper(shellOf(sandbox))).toEqual({ secret, turns: 2 })
       await sandbox.destroy()
     }
-    await (await client('us').create({ image: 'python', memMiB: 128 })).destroy()
+    await (await client('us').create({ image: 'python', memMiB: 256, diskMiB: 512 })).destroy()
   })
 
   it('given up as lost, ends its sandboxes for good, with a place in the history', async () => {

@@ -51,7 +51,7 @@ async function otherImages(client: InsideClient, { say }: Scene): Promise<Findin
   const mounts = await client.shell('ls /kept 2>&1 || true')
   await client.services.delete('app')
   return [
-    told('a container from an image of 220 MB', `defined in ${defined}, started in ${started}`),
+    told('a container from the image `containers`', `defined in ${defined}, started in ${started}`),
     exactly('its status', status, 'running'),
     exactly('it has a pid', String(typeof pid), 'number'),
     exactly('it answers on loopback', answer.path, '/hello'),

@@ -1,6 +1,6 @@
 /**
- * Images with real services for tests, beside the presets: `services` with PostgreSQL, Redis and pgbouncer, and `node-app`, Node with a server at
- * `/server.js`; `containers`, of 70 MB, has that and Redis. Built once on a host, in about a minute, and then found.
+ * Images with real services for tests, beside the presets: `services`, the preset `python` with PostgreSQL, Redis and pgbouncer, and `containers`, small, with
+ * Node, a server at `/server.js` and Redis. Built once on a host, in about half a minute, and then found.
  */
 
 import { execFile } from 'node:child_process'
@@ -9,12 +9,12 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { paths } from '@portico/deploy/checkout'
 
-const names = ['services', 'node-app', 'containers'] as const
+const names = ['services', 'containers'] as const
 const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** Names under which a caller may know these images. */
 export const serviceAliases: Readonly<Record<string, string>> = {
-  'node:20-slim': 'node-app',
+  'node:20-slim': 'containers',
   'redis:7': 'services',
   'postgres:17': 'services',
 }

@@ -9,12 +9,14 @@ import { makeProgram } from '../../cli/src/program.ts'
 
 const page = await readFile(join(root, 'docs', 'operations.md'), 'utf8')
 const unit = await readFile(join(root, 'deploy', 'runner', 'portico-runner.service'), 'utf8')
-const { program } = makeProgram()
 
 /** Every `portico …` in a code span or block. */
 const named = [...page.matchAll(/(?:`|^)(?:npx )?portico ([^`\n]+)/gm)].map(([, words = '']) =>
   words.trim().split(/\s+/),
 )
+
+/** With the modules of all commands that the page names. */
+const { program } = await makeProgram(named.flat())
 
 /** What is wrong with a command line, or nothing. */
 function complaint(words: readonly string[]): string | undefined {

@@ -6,12 +6,8 @@ import { addAccounts } from './admin-accounts.ts'
 import { addKeys } from './admin-keys.ts'
 import { addSigningKeys } from './admin-signing-keys.ts'
 
-export function addAdmin(program: Command, session: Session): void {
-  const admin = program
-    .command('admin')
-    .usage('accounts|keys|signing-keys')
-    .description('manage accounts and keys, as the operator')
-    .helpCommand(false)
+export function define(command: Command, session: Session): void {
+  const admin = command.helpCommand(false)
   addAccounts(admin, session)
   addKeys(admin, session)
   addSigningKeys(admin, session)

@@ -15,11 +15,8 @@ interface Options {
   readonly json?: boolean
 }
 
-export function addAttach(program: Command, session: Session): void {
-  program
-    .command('attach <id> <process>')
-    .usage('[options] ID PROCESS')
-    .description('follow a process to its end, with Ctrl-C; twice leaves it, as Ctrl-] leaves a terminal')
+export function define(command: Command, session: Session): void {
+  command
     .option('-i, --interactive', 'pass standard input on as it comes')
     .option('--from <offset>', 'from this byte of its output on (default: what is kept)', offset)
     .option('--json', 'print how it ended as one line of JSON, in place of its output')

@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { addAbortSignal } from 'node:stream'
-import { type AuditVerdict, verifyAudit } from '@portico/sdk'
+import type { AuditVerdict } from '@portico/sdk'
 import type { Command } from 'commander'
 import { CommandError } from '../command-error.ts'
 import { wrong } from '../exit-codes.ts'
@@ -17,12 +17,8 @@ interface VerifyOptions {
   readonly json?: boolean
 }
 
-export function addAudit(program: Command, session: Session): void {
-  const audit = program
-    .command('audit')
-    .usage('ID|verify|key')
-    .description('read the audit log of a sandbox, or check one')
-    .helpCommand(false)
+export function define(command: Command, session: Session): void {
+  const audit = command.helpCommand(false)
   audit
     .command('show <id>', { isDefault: true })
     .usage('[options] ID')
@@ -72,6 +68,7 @@ async function check(session: Session, file: string, { keyFile, json }: VerifyOp
 }
 
 async function verdictOn(file: string, key: string, signal: AbortSignal): Promise<AuditVerdict> {
+  const { verifyAudit } = await import('@portico/sdk')
   const source = addAbortSignal(signal, file === '-' ? process.stdin : createReadStream(file))
   // Readline hands no error of its input on.
   const broken = new Promise<never>((_resolve, reject) => source.once('error', reject))

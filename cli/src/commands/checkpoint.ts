@@ -24,12 +24,8 @@ interface ListOptions {
 
 const heading = ['ID', 'NAME', 'SIZE', 'STATE', 'AGE']
 
-export function addCheckpoint(program: Command, session: Session): void {
-  const checkpoint = program
-    .command('checkpoint')
-    .usage('ACTION ID …')
-    .description('keep the files of a sandbox as they are, and go back to them')
-    .helpCommand(false)
+export function define(command: Command, session: Session): void {
+  const checkpoint = command.helpCommand(false)
   addCreate(checkpoint, session)
   addList(checkpoint, session)
   addRestore(checkpoint, session)

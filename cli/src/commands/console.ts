@@ -25,11 +25,8 @@ interface Options {
 
 const heading = ['CONSOLE', 'NAME', 'STATE', 'SIZE', 'VIEWERS', 'AGE']
 
-export function addConsole(program: Command, session: Session): void {
-  program
-    .command('console <id> [console]')
-    .usage('[options] ID [CONSOLE]')
-    .description('join a console, which stays when you leave it with Ctrl-]; makes one where none runs')
+export function define(command: Command, session: Session): void {
+  command
     .option('--new', 'make another one')
     .option('--name <name>', 'what people call a new one')
     .option('--cwd <dir>', 'working directory of a new one (default: /)')

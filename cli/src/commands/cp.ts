@@ -19,22 +19,17 @@ exists, what is copied goes into it under its own name; \`FOLDER/.\` is what is 
   portico cp "$id:/app" - | tar t
 `
 
-export function addCp(program: Command, session: Session): void {
-  program
-    .command('cp <from> <to>')
-    .usage('[options] FROM TO')
-    .description('copy between here and a sandbox (ID:/path); - is a stream')
-    .addHelpText('after', help)
-    .action(async (from: string, to: string) => {
-      const [source, destination] = [place(from), place(to)]
-      await using portico = await session.connect()
-      const filesOf = async (id: string) => (await findSandbox(portico, id, session.signal)).files
-      if (source.where === 'sandbox' && destination.where !== 'sandbox') {
-        await out(session, await filesOf(source.id), source.path, destination)
-      } else if (destination.where === 'sandbox' && source.where !== 'sandbox') {
-        await into(session, await filesOf(destination.id), source, destination.path)
-      } else throw new CommandError('cannot copy: not one of the two is in a sandbox', 'A sandbox’s is ID:/path.')
-    })
+export function define(command: Command, session: Session): void {
+  command.addHelpText('after', help).action(async (from: string, to: string) => {
+    const [source, destination] = [place(from), place(to)]
+    await using portico = await session.connect()
+    const filesOf = async (id: string) => (await findSandbox(portico, id, session.signal)).files
+    if (source.where === 'sandbox' && destination.where !== 'sandbox') {
+      await out(session, await filesOf(source.id), source.path, destination)
+    } else if (destination.where === 'sandbox' && source.where !== 'sandbox') {
+      await into(session, await filesOf(destination.id), source, destination.path)
+    } else throw new CommandError('cannot copy: not one of the two is in a sandbox', 'A sandbox’s is ID:/path.')
+  })
 }
 
 type Ours = Exclude<Place, { where: 'sandbox' }>

@@ -13,10 +13,8 @@ interface Options extends SandboxOptions, LifetimeOptions, Marks {
   readonly json?: boolean
 }
 
-export function addCreate(program: Command, session: Session): void {
-  addLifetimeOptions(addSandboxOptions(addMarks(program.command('create <image>'))))
-    .usage('[options] IMAGE')
-    .description('create a sandbox and print its id')
+export function define(command: Command, session: Session): void {
+  addLifetimeOptions(addSandboxOptions(addMarks(command)))
     .option('-e, --env <name=value>', 'a variable for every command in it; repeatable', variable)
     .option('--json', 'print its record as one line of JSON')
     .action(async (image: string, options: Options) => {

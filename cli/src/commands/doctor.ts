@@ -5,11 +5,8 @@ import type { Command } from 'commander'
 import { runPart, sourceArgs } from '../part.ts'
 import { checkout, type Session } from '../session.ts'
 
-export function addDoctor(program: Command, session: Session): void {
-  program
-    .command('doctor [args...]')
-    .usage('[--json]')
-    .description('say what this host lacks for running sandboxes')
+export function define(command: Command, session: Session): void {
+  command
     .allowUnknownOption()
     .helpOption(false)
     .action(async (args: string[]) => {

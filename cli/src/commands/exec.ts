@@ -1,6 +1,7 @@
 /** `portico exec ID -- CMD…`: as if it ran here. `-t` puts it on our terminal, `--detach` lets it run on by itself. */
 
-import { NotFoundError, type Sandbox } from '@portico/sdk'
+import type { Sandbox } from '@portico/sdk'
+import { NotFoundError } from '@portico/sdk/errors'
 import type { Command } from 'commander'
 import { addGuestOptions, execOptions, type GuestOptions, guestCommand } from '../args/guest-command.ts'
 import { CommandError } from '../command-error.ts'
@@ -17,11 +18,8 @@ interface Options extends GuestOptions {
   readonly detach?: boolean
 }
 
-export function addExec(program: Command, session: Session): void {
-  const exec = program.command('exec <id> [cmd...]')
+export function define(exec: Command, session: Session): void {
   addGuestOptions(exec)
-    .usage('[options] ID -- CMD…')
-    .description('run a command in a sandbox')
     .option('-t, --tty', 'on this terminal; Ctrl-] leaves it running, as a console')
     .option('-d, --detach', 'let it run on by itself, and print its id')
     .action(async (id: string, words: string[], options: Options) => {

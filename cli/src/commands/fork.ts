@@ -13,11 +13,8 @@ interface Options {
   readonly json?: boolean
 }
 
-export function addFork(program: Command, session: Session): void {
-  program
-    .command('fork <id>')
-    .usage('[options] ID')
-    .description('copy a sandbox as it runs and print the ids of the copies')
+export function define(command: Command, session: Session): void {
+  command
     .option('--count <n>', 'how many', count, 1)
     .option('--json', 'print their records, and what failed, as one line of JSON')
     .action(async (id: string, options: Options) => {

@@ -5,24 +5,17 @@ import type { Session } from '../session.ts'
 import { each } from './each.ts'
 import { findSandbox } from './find-sandbox.ts'
 
-export function addHibernate(program: Command, session: Session): void {
-  add(program, session, 'hibernate', 'hibernating', 'put sandboxes to sleep; they cost nothing until they resume')
-}
+const doing = { hibernate: 'hibernating', resume: 'resuming' } as const
 
-export function addResume(program: Command, session: Session): void {
-  add(program, session, 'resume', 'resuming', 'wake hibernated sandboxes')
-}
-
-function add(program: Command, session: Session, verb: 'hibernate' | 'resume', doing: string, what: string): void {
+/** Either of the two, by its name. */
+export function define(command: Command, session: Session): void {
   const { signal } = session
-  program
-    .command(`${verb} <id...>`)
-    .usage('[options] ID…')
-    .description(what)
+  const verb = command.name() as keyof typeof doing
+  command
     .option('--json', 'print their records as one line of JSON')
     .action(async (ids: string[], { json }: { json?: boolean }) => {
       await using portico = await session.connect()
-      await each(session, ids, { doing, json }, async (id) => {
+      await each(session, ids, { doing: doing[verb], json }, async (id) => {
         const sandbox = await findSandbox(portico, id, signal)
         await sandbox[verb]({ signal })
         return sandbox

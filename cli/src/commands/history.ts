@@ -17,11 +17,8 @@ interface Options {
 const heading = ['ID', 'NAME', 'STATUS', 'IMAGE', 'CPUS', 'MEMORY', 'UPTIME', 'CPU', 'COST', 'ENDED']
 const largestPage = 100
 
-export function addHistory(program: Command, session: Session): void {
-  program
-    .command('history')
-    .usage('[options]')
-    .description('list the sandboxes that are over')
+export function define(command: Command, session: Session): void {
+  command
     .option('--limit <n>', 'how many at most', count, 50)
     .option('-q, --quiet', 'print ids alone')
     .option('--json', 'print one line of JSON')

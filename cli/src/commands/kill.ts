@@ -10,11 +10,8 @@ interface Options {
   readonly json?: boolean
 }
 
-export function addKill(program: Command, session: Session): void {
-  program
-    .command('kill <id> <process...>')
-    .usage('[options] ID PROCESS…')
-    .description('end processes and have them forgotten, or send them a signal')
+export function define(command: Command, session: Session): void {
+  command
     .option('-s, --signal <name>', 'send this instead, such as SIGTERM')
     .option('--json', 'print one line of JSON')
     .action(async (id: string, names: string[], { signal: name, json }: Options) => {

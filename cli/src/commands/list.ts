@@ -22,11 +22,8 @@ const heading = ['ID', 'NAME', 'STATUS', 'IMAGE', 'CPUS', 'MEMORY', 'AGE']
 /** What a sandbox takes and has used: memory that is its own or its share on the runner's host, processor time, and time awake. */
 const wideHeading = [...heading, 'PSS', 'CPU', 'UPTIME']
 
-export function addList(program: Command, session: Session): void {
-  program
-    .command('list')
-    .usage('[options]')
-    .description('list the sandboxes')
+export function define(command: Command, session: Session): void {
+  command
     .option('-q, --quiet', 'print ids alone')
     .option('-w, --wide', 'add memory taken, CPU time and uptime of those that run')
     .option('--state <states>', 'only these, such as running,hibernated', states)

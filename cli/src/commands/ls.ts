@@ -18,11 +18,8 @@ interface Options {
 
 const heading = ['MODE', 'SIZE', 'CHANGED', 'NAME']
 
-export function addLs(program: Command, session: Session): void {
-  program
-    .command('ls <id> <path>')
-    .usage('[options] ID PATH')
-    .description('list a directory of a sandbox')
+export function define(command: Command, session: Session): void {
+  command
     .option('--depth <n>', 'so many levels (default: 1)', count)
     .option('--limit <n>', 'at most so many entries', count, 10_000)
     .option('-l, --long', 'with modes, sizes and times')

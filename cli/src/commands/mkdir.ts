@@ -10,11 +10,8 @@ interface Options {
   readonly mode?: number
 }
 
-export function addMkdir(program: Command, session: Session): void {
-  program
-    .command('mkdir <id> <path...>')
-    .usage('[options] ID PATH…')
-    .description('make directories in a sandbox')
+export function define(command: Command, session: Session): void {
+  command
     .option('-p, --parents', 'those above, too; one that is there already is fine')
     .option('-m, --mode <mode>', 'permission bits, such as 750', mode)
     .action(async (id: string, paths: string[], options: Options) => {

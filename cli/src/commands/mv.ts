@@ -4,11 +4,8 @@ import type { Command } from 'commander'
 import type { Session } from '../session.ts'
 import { findSandbox } from './find-sandbox.ts'
 
-export function addMv(program: Command, session: Session): void {
-  program
-    .command('mv <id> <source> <destination>')
-    .usage('[options] ID SOURCE DESTINATION')
-    .description('move or rename a file of a sandbox')
+export function define(command: Command, session: Session): void {
+  command
     .option('--no-clobber', 'fail if there is a file at the destination')
     .action(async (id: string, source: string, destination: string, { clobber }: { clobber: boolean }) => {
       await using portico = await session.connect()

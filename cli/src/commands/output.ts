@@ -12,11 +12,8 @@ interface Options {
   readonly json?: boolean
 }
 
-export function addOutput(program: Command, session: Session): void {
-  program
-    .command('output <id> <process>')
-    .usage('[options] ID PROCESS')
-    .description('print what a process has printed')
+export function define(command: Command, session: Session): void {
+  command
     .option('-f, --follow', 'and what it prints, until it ends')
     .option('--from <offset>', 'from this byte on', offset, 0)
     .option('--json', 'print a line of JSON for each piece, its bytes in base64')

@@ -16,12 +16,9 @@ interface Options {
 
 const heading = ['PORT', 'ACCESS', 'LISTENS', 'COMMAND', 'URL']
 
-export function addPorts(program: Command, session: Session): void {
-  program
-    .command('ports <id>')
+export function define(command: Command, session: Session): void {
+  command
     .argument('[port]', '', port)
-    .usage('[options] ID [PORT]')
-    .description('list what listens in a sandbox, or say who may use a port')
     .addOption(new Option('--access <who>', 'whoever has its URL, a key, or a link').choices(['url', 'key', 'signed']))
     .addOption(new Option('--host <host>', 'the Host that the server gets').choices(['public', 'localhost']))
     .option('--json', 'print one line of JSON')

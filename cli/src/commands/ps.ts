@@ -14,11 +14,8 @@ interface Options {
 
 const heading = ['PROCESS', 'PID', 'STATE', 'EXIT', 'OUTPUT', 'STARTED', 'COMMAND']
 
-export function addPs(program: Command, session: Session): void {
-  program
-    .command('ps <id>')
-    .usage('[options] ID')
-    .description('list what runs by itself in a sandbox')
+export function define(command: Command, session: Session): void {
+  command
     .option('-q, --quiet', 'print ids alone')
     .option('--json', 'print one line of JSON')
     .action(async (id: string, { json, quiet }: Options) => {

@@ -14,11 +14,8 @@ interface Options extends LifetimeOptions, Marks {
   readonly json?: boolean
 }
 
-export function addRestore(program: Command, session: Session): void {
-  const command = program
-    .command('restore <snapshot>')
-    .usage('[options] SNAPSHOT')
-    .description('create a sandbox from a snapshot and print its id')
+export function define(command: Command, session: Session): void {
+  command
     .option('-e, --env <name=value>', 'a variable for every command in it; repeatable', variable)
     .option('--idle <duration>', 'how long without activity is idle; 0 is never', wholeSeconds)
   addLifetimeOptions(addMarks(command))

@@ -1,6 +1,6 @@
 /** `portico rm ID PATH…`: files of a sandbox. */
 
-import { NotFoundError } from '@portico/sdk'
+import { NotFoundError } from '@portico/sdk/errors'
 import type { Command } from 'commander'
 import type { Session } from '../session.ts'
 import { findSandbox } from './find-sandbox.ts'
@@ -10,11 +10,8 @@ interface Options {
   readonly force?: boolean
 }
 
-export function addRm(program: Command, session: Session): void {
-  program
-    .command('rm <id> <path...>')
-    .usage('[options] ID PATH…')
-    .description('remove files of a sandbox')
+export function define(command: Command, session: Session): void {
+  command
     .option('-r, --recursive', 'directories with all that is in them')
     .option('-f, --force', 'one that is not there is fine')
     .action(async (id: string, paths: string[], { recursive, force }: Options) => {

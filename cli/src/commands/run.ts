@@ -1,7 +1,7 @@
 /** `portico run IMAGE -- CMD…`: a sandbox for one command. It is destroyed whatever happens: an error, Ctrl-C during the command or while it boots. */
 
 import type { Sandbox, SandboxUsage } from '@portico/sdk'
-import { NotFoundError } from '@portico/sdk'
+import { NotFoundError } from '@portico/sdk/errors'
 import type { Command } from 'commander'
 import { addGuestOptions, execOptions, type GuestOptions, guestCommand } from '../args/guest-command.ts'
 import { addSandboxOptions, createOptions, type SandboxOptions } from '../args/sandbox-options.ts'
@@ -13,32 +13,29 @@ import type { Session } from '../session.ts'
 
 type Options = SandboxOptions & GuestOptions
 
-export function addRun(program: Command, session: Session): void {
-  addSandboxOptions(addGuestOptions(program.command('run <image> [cmd...]')))
-    .usage('[options] IMAGE -- CMD…')
-    .description('run a command in a new sandbox, then destroy it')
-    .action(async (image: string, words: string[], options: Options) => {
-      const command = guestCommand(words, options)
-      const exec = options.json ? await execOptions(options, session.signal) : undefined
-      await using portico = await session.connect()
-      const begin = performance.now()
-      await session.progress.begin(`creating a sandbox of ${image}`)
-      const sandbox = await portico.create({ ...createOptions(image, options), signal: session.signal })
-      let usage: SandboxUsage | undefined
-      try {
-        await session.progress.done(`sandbox ready in ${elapsed(performance.now() - begin)}`)
-        if (exec === undefined)
-          await followCommand(session, await startCommand(session, sandbox, command, options), options)
-        else {
-          const result = await sandbox.exec(command, exec)
-          session.exitCode = exitCodeOf(result)
-          usage = await destroy(session, sandbox)
-          await session.terminal.printJson({ sandbox, ...result, usage })
-        }
-      } finally {
-        usage ??= await destroy(session, sandbox)
+export function define(run: Command, session: Session): void {
+  addSandboxOptions(addGuestOptions(run)).action(async (image: string, words: string[], options: Options) => {
+    const command = guestCommand(words, options)
+    const exec = options.json ? await execOptions(options, session.signal) : undefined
+    await using portico = await session.connect()
+    const begin = performance.now()
+    await session.progress.begin(`creating a sandbox of ${image}`)
+    const sandbox = await portico.create({ ...createOptions(image, options), signal: session.signal })
+    let usage: SandboxUsage | undefined
+    try {
+      await session.progress.done(`sandbox ready in ${elapsed(performance.now() - begin)}`)
+      if (exec === undefined)
+        await followCommand(session, await startCommand(session, sandbox, command, options), options)
+      else {
+        const result = await sandbox.exec(command, exec)
+        session.exitCode = exitCodeOf(result)
+        usage = await destroy(session, sandbox)
+        await session.terminal.printJson({ sandbox, ...result, usage })
       }
-    })
+    } finally {
+      usage ??= await destroy(session, sandbox)
+    }
+  })
 }
 
 /** Destroys the sandbox. A failure is told, and changes nothing of how the command ended. */

@@ -1,7 +1,7 @@
 /** `portico runners [list]`, `enrol`, `show ID`, `drain ID`, `undrain ID…` and `remove ID`: the fleet, for the operator of a platform. */
 
-import { ConflictError } from '@portico/sdk'
 import type { RunnerInfo } from '@portico/sdk/admin'
+import { ConflictError } from '@portico/sdk/errors'
 import { type Command, Option } from 'commander'
 import { CommandError } from '../command-error.ts'
 import { fieldText } from '../output/plain.ts'
@@ -24,12 +24,8 @@ interface EnrolOptions {
 
 const heading = ['ID', 'NAME', 'REGION', 'STATE', 'SANDBOXES', 'CPUS', 'FREE', 'LOAD', 'VERSION', 'SEEN']
 
-export function addRunners(program: Command, session: Session): void {
-  const runners = program
-    .command('runners')
-    .usage('[action]')
-    .description('manage the hosts that run sandboxes, as the operator')
-    .helpCommand(false)
+export function define(command: Command, session: Session): void {
+  const runners = command.helpCommand(false)
   addList(runners, session)
   addEnrol(runners, session)
   addShow(runners, session)

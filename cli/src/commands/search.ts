@@ -17,11 +17,8 @@ interface Options {
   readonly json?: boolean
 }
 
-export function addSearch(program: Command, session: Session): void {
-  program
-    .command('search <id> <pattern> [path]')
-    .usage('[options] ID PATTERN [PATH]')
-    .description('find lines in files of a sandbox; ends with 1 where there are none')
+export function define(command: Command, session: Session): void {
+  command
     .option('-F, --literal', 'PATTERN is plain text and no regular expression')
     .option('-i, --ignore-case', 'large and small letters are the same')
     .option('--glob <glob>', 'only files whose name matches, such as "*.py"')

@@ -28,12 +28,8 @@ interface ExecOptions {
 
 const heading = ['NAME', 'STATUS', 'PID', 'EXIT', 'RESTARTS', 'STARTED', 'COMMAND']
 
-export function addService(program: Command, session: Session): void {
-  const service = program
-    .command('service')
-    .usage('ACTION ID …')
-    .description('start, stop and look at what a sandbox keeps running by itself')
-    .helpCommand(false)
+export function define(command: Command, session: Session): void {
+  const service = command.helpCommand(false)
   addServiceSet(service, session)
   addMoves(service, session)
   addLooks(service, session)

@@ -16,11 +16,8 @@ interface Options {
   readonly json?: boolean
 }
 
-export function addSet(program: Command, session: Session): void {
-  program
-    .command('set <id>')
-    .usage('[options] ID')
-    .description('change name, labels or idle time of a sandbox')
+export function define(command: Command, session: Session): void {
+  command
     .option('--name <name>', 'what people call it')
     .option('--no-name', 'take its name away')
     .option('--label <name=value>', 'its labels, in place of the former; repeatable', label)

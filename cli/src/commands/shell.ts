@@ -15,11 +15,8 @@ interface Options {
 /** Its best shell, reading standard input. */
 const shell = 'if command -v bash >/dev/null; then exec bash; else exec sh; fi'
 
-export function addShell(program: Command, session: Session): void {
-  program
-    .command('shell <id>')
-    .usage('[options] ID')
-    .description('a shell in a sandbox; Ctrl-] leaves it')
+export function define(command: Command, session: Session): void {
+  command
     .option('--cwd <dir>', 'working directory (default: /)')
     .option('--user <user>', 'as whom, a name or number (default: root)')
     .option('--json', 'print how it ended as one line of JSON behind its output')

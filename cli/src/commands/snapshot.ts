@@ -5,11 +5,8 @@ import { elapsed } from '../output/time.ts'
 import type { Session } from '../session.ts'
 import { findSandbox } from './find-sandbox.ts'
 
-export function addSnapshot(program: Command, session: Session): void {
-  program
-    .command('snapshot <id>')
-    .usage('[options] ID')
-    .description('keep a sandbox as it is now and print the id of the snapshot')
+export function define(command: Command, session: Session): void {
+  command
     .option('--json', 'print its record as one line of JSON')
     .action(async (id: string, { json }: { json?: boolean }) => {
       await using portico = await session.connect()

@@ -15,12 +15,8 @@ interface ListOptions {
 
 const heading = ['ID', 'SANDBOX', 'SIZE', 'AGE']
 
-export function addSnapshots(program: Command, session: Session): void {
-  const snapshots = program
-    .command('snapshots')
-    .usage('[list|rm]')
-    .description('list the snapshots, or delete some')
-    .helpCommand(false)
+export function define(command: Command, session: Session): void {
+  const snapshots = command.helpCommand(false)
   snapshots
     .command('list', { isDefault: true })
     .usage('[options]')

@@ -6,11 +6,8 @@ import { table } from '../output/table.ts'
 import type { Session } from '../session.ts'
 import { findSandbox } from './find-sandbox.ts'
 
-export function addStat(program: Command, session: Session): void {
-  program
-    .command('stat <id> <path>')
-    .usage('[options] ID PATH')
-    .description('print what is known of a file of a sandbox')
+export function define(command: Command, session: Session): void {
+  command
     .option('--json', 'print one line of JSON')
     .action(async (id: string, path: string, { json }: { json?: boolean }) => {
       await using portico = await session.connect()

@@ -5,12 +5,9 @@ import type { Session } from '../session.ts'
 import { each } from './each.ts'
 import { findSandbox } from './find-sandbox.ts'
 
-export function addStop(program: Command, session: Session): void {
+export function define(command: Command, session: Session): void {
   const { signal } = session
-  program
-    .command('stop <id...>')
-    .usage('[options] ID…')
-    .description('destroy sandboxes')
+  command
     .option('--json', 'print what each used, as one line of JSON')
     .action(async (ids: string[], { json }: { json?: boolean }) => {
       await using portico = await session.connect()

@@ -23,12 +23,8 @@ interface ListOptions {
 /** As many keys as are asked for at a time. */
 const pageSize = 1000
 
-export function addStore(program: Command, session: Session): void {
-  const store = program
-    .command('store')
-    .usage('ACTION ID …')
-    .description('keep values by key beside a sandbox, also while it sleeps')
-    .helpCommand(false)
+export function define(command: Command, session: Session): void {
+  const store = command.helpCommand(false)
   addSet(store, session)
   addGet(store, session)
   addList(store, session)

@@ -5,11 +5,8 @@ import type { Command } from 'commander'
 import { runPart, sourceArgs } from '../part.ts'
 import { checkout, type Session } from '../session.ts'
 
-export function addUp(program: Command, session: Session): void {
-  program
-    .command('up [args...]')
-    .usage('[OPTIONS OF npm run up]')
-    .description('run the platform on this machine')
+export function define(command: Command, session: Session): void {
+  command
     .allowUnknownOption()
     .helpOption(false)
     .action(async (args: string[]) => {

@@ -13,12 +13,9 @@ interface Options {
   readonly json?: boolean
 }
 
-export function addUrl(program: Command, session: Session): void {
-  program
-    .command('url <id>')
+export function define(command: Command, session: Session): void {
+  command
     .argument('<port>', '', port)
-    .usage('[options] ID PORT')
-    .description('print where a server in a sandbox is reached')
     .option('--path <path>', 'a path of the server')
     .option('--proxy', 'the one that takes an API key')
     .option('--link <duration>', 'a link that opens a port of --access signed for so long', positiveDuration)

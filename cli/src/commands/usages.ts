@@ -1,6 +1,7 @@
 /** What sandboxes have used, asked for few at a time. */
 
-import { ConflictError, NotFoundError, type Sandbox, type SandboxUsage } from '@portico/sdk'
+import type { Sandbox, SandboxUsage } from '@portico/sdk'
+import { ConflictError, NotFoundError } from '@portico/sdk/errors'
 import { failed } from '../exit-codes.ts'
 import { lines } from '../output/failure.ts'
 import type { Session } from '../session.ts'

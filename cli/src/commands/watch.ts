@@ -12,11 +12,8 @@ interface Options {
   readonly json?: boolean
 }
 
-export function addWatch(program: Command, session: Session): void {
-  program
-    .command('watch <id> <path>')
-    .usage('[options] ID PATH')
-    .description('print what happens to files of a sandbox, until Ctrl-C')
+export function define(command: Command, session: Session): void {
+  command
     .option('-r, --recursive', 'and below the directory')
     .option('--json', 'print a line of JSON for each change, `ready` first')
     .action(async (id: string, path: string, { recursive, json }: Options) => {

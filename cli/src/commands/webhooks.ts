@@ -22,12 +22,8 @@ const heading = ['ID', 'URL', 'EVENTS', 'AGE']
 const most = 3
 const deliveryHeading = ['ID', 'EVENT', 'SANDBOX', 'STATE', 'ATTEMPTS', 'LAST', 'AGE']
 
-export function addWebhooks(program: Command, session: Session): void {
-  const webhooks = program
-    .command('webhooks')
-    .usage('[action]')
-    .description('tell a URL what happens to sandboxes')
-    .helpCommand(false)
+export function define(command: Command, session: Session): void {
+  const webhooks = command.helpCommand(false)
   addList(webhooks, session)
   addAdd(webhooks, session)
   addRemove(webhooks, session)

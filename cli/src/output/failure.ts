@@ -1,6 +1,6 @@
 /** How an error ends the program: one line, a hint, an exit code; never a stack. */
 
-import { PorticoError } from '@portico/sdk'
+import { PorticoError } from '@portico/sdk/errors'
 import { CommanderError } from 'commander'
 import { CommandError } from '../command-error.ts'
 import { endedBy, failed } from '../exit-codes.ts'

@@ -15,6 +15,9 @@ mkdir -m 1777 -- "$root/run/lock"
 
 mv -- "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/no-pages"
 rm -rf -- "$root"/etc/apt/apt.conf.d/{*mmdebstrap,99debconf} "$root"/etc/{resolv.conf,hostname,.pwd.lock}
+# While packages are installed no daemon may start: in a sandbox they may.
+if [[ -e $root/usr/sbin/start-stop-daemon.REAL ]]; then mv -f -- "$root"/usr/sbin/start-stop-daemon{.REAL,}; fi
+rm -f -- "$root/usr/sbin/policy-rc.d"
 rm -f -- "$root"/etc/{passwd,group,shadow,gshadow,subuid,subgid}-
 mirror=$(sed -E 's#//[^/@]*@#//#' <<<"$PORTICO_PRESETS_MIRROR")
 printf 'deb %s %s main\n' "$mirror" "$PORTICO_PRESETS_SUITE" >"$root/etc/apt/sources.list"

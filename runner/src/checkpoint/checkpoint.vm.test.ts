@@ -2,6 +2,7 @@
 
 import { readdir } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { giveTemplates, keepTemplates } from '../../../tests/kit/templates.ts'
 import { type Engine, openEngine } from '../engine.ts'
 import { statePaths } from '../paths.ts'
 import { assetsFile, type TestFolder, testFolder } from '../testing/host.ts'
@@ -24,11 +25,13 @@ let engine: Engine
 
 beforeAll(async () => {
   folder = await testFolder()
+  await giveTemplates(folder.stateDir)
   engine = await openEngine({ stateDir: folder.stateDir, assets: assetsFile, logLevel: 'silent', poolSize: 0 })
   await engine.create('a', 1, spec)
 }, 90_000)
 afterAll(async () => {
   await engine?.close()
+  await keepTemplates(folder.stateDir)
   await folder?.remove()
 })
 

@@ -136,6 +136,31 @@ describe('a checkpoint', () => {
     expect(await echo(registry, 'a')).toBe('hi\n')
   })
 
+  it.each(['hibernate', 'restore'] as const)('that is not ready yet lets a destroy cut in on a %s', async (what) => {
+    const secured = Promise.withResolvers<void>()
+    const held = Promise.withResolvers<void>()
+    const { registry } = await setUp({
+      onStep: async (step) => {
+        if (step !== 'checkpoint.secured') return
+        secured.resolve()
+        await held.promise
+      },
+    })
+    await registry.create('a', 1, spec)
+    await registry.checkpoint('a', 1, asked('cp'))
+    await secured.promise
+    const work = what === 'hibernate' ? registry.hibernate('a', 1) : registry.restoreCheckpoint('a', 1, 'cp')
+    const waiting = expect(registry.waitForCheckpoint('a', 1, 'cp')).rejects.toBeInstanceOf(AppError)
+    const cut = expect(work).rejects.toMatchObject({ code: 'sandbox_not_running' })
+    const use = () => echo(registry, 'a').catch(({ code }: AppError) => code)
+    await expect.poll(use).toBe(what === 'hibernate' ? 'sandbox_hibernated' : 'sandbox_busy')
+    const gone = registry.destroy('a', 1)
+    await cut
+    held.resolve()
+    await gone
+    await waiting
+  })
+
   it('is one of a bounded number', async () => {
     const { registry } = await setUp()
     await registry.create('a', 1, spec)
@@ -236,6 +261,22 @@ describe('a restore', () => {
     expect(await echo(registry, 'a')).toBe('hi\n')
     await clock.advance(10_000)
     await expect.poll(() => states('a').at(-1)).toBe('destroyed')
+  })
+
+  it('is joined by those who want the same while it still waits its turn', async () => {
+    const { registry, machine } = await setUp()
+    await registry.create('a', 1, spec)
+    await registry.checkpoint('a', 1, asked('cp'))
+    const other = registry.checkpoint('a', 1, asked('other'))
+    const [one, two] = await Promise.all([
+      registry.restoreCheckpoint('a', 1, 'cp'),
+      registry.restoreCheckpoint('a', 1, 'cp'),
+    ])
+    await other
+    expect(one).toBe(two)
+    const restored = machine('a')
+    await registry.restoreCheckpoint('a', 1, 'cp')
+    expect(machine('a')).not.toBe(restored)
   })
 
   it('is cut short by a destroy, which frees both machines', async () => {

@@ -9,6 +9,7 @@
 
 import { mkdir, readdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { abortable } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
 import { maxCheckpoints } from '@portico/shared/limits'
 import { orDiskFull } from '../disk/full.ts'
@@ -137,9 +138,13 @@ export class Checkpoints {
     return { sizeBytes: manifest.size_bytes }
   }
 
-  /** Opens one for as long as `run` takes, having proven that it is undamaged. */
-  async use<Value>(checkpoint: string, run: (open: OpenCheckpoint) => Promise<Value>): Promise<Value> {
-    const using = this.#use(checkpoint, run)
+  /** Opens one for as long as `run` takes, having proven that it is undamaged; `signal` ends the wait for that. */
+  async use<Value>(
+    checkpoint: string,
+    run: (open: OpenCheckpoint) => Promise<Value>,
+    signal: AbortSignal,
+  ): Promise<Value> {
+    const using = abortable(this.#proven(checkpoint), signal).then(run)
     this.#uses = { checkpoint, over: using.catch(() => undefined) }
     try {
       return await using
@@ -171,10 +176,10 @@ export class Checkpoints {
     await this.settled()
   }
 
-  async #use<Value>(checkpoint: string, run: (open: OpenCheckpoint) => Promise<Value>): Promise<Value> {
+  async #proven(checkpoint: string): Promise<OpenCheckpoint> {
     const manifest = await this.#ready(checkpoint)
     const layers = await provenLayers(this.#options.paths.checkpoint(checkpoint), manifest)
-    return await run({ layers, shape: manifest.shape, services: manifest.services })
+    return { layers, shape: manifest.shape, services: manifest.services }
   }
 
   async #ready(checkpoint: string): Promise<CheckpointManifest> {
@@ -182,7 +187,9 @@ export class Checkpoints {
     const manifest = await readCheckpoint(folder)
     if (manifest.ready) return manifest
     await (this.#finishing.get(checkpoint) ?? this.#finish(manifest))
-    return await readCheckpoint(folder)
+    const now = await readCheckpoint(folder)
+    if (now.ready) return now
+    throw new AppError('sandbox_not_running', 'cannot wait for the checkpoint: its sandbox is given up by this runner')
   }
 
   #finish(manifest: CheckpointManifest): Promise<void> {

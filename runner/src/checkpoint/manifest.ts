@@ -47,6 +47,8 @@ export async function readCheckpoint(folder: string): Promise<CheckpointManifest
   try {
     text = await readFile(join(folder, partNames.manifest), 'utf8')
   } catch (cause) {
+    // Anything else says nothing about whether there is one.
+    if (!(cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')) throw cause
     throw new AppError('checkpoint_not_found', 'cannot find the checkpoint of this sandbox', { cause })
   }
   return unseal(text, checkpointManifest)

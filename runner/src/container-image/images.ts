@@ -59,7 +59,7 @@ export class ContainerImages {
   }
 
   async #bring(id: string, generation: number, image: VmImage): Promise<void> {
-    const signal = deadline(bringLimitMs, 'bring the image into the sandbox')
+    using signal = deadline(bringLimitMs, 'bring the image into the sandbox')
     const ask = async (rest: Pick<GuestRequest, 'method' | 'headers' | 'body'>) => {
       const path = `/images?digest=${encodeURIComponent(image.digest)}`
       return await presenceOf(await this.#options.request(id, generation, { path, signal, ...rest }))

@@ -76,7 +76,9 @@ export class SandboxDriver {
   #waking: Promise<number> | undefined
   #resumeMs = 0
   /** A checkpoint is being restored: nobody may use the machine that stands still, nor the one that comes up. */
-  #reverting: { readonly checkpoint: string; readonly over: Promise<Reverted> } | undefined
+  #reverting = false
+  /** Restores that were asked for and are not over, by checkpoint. */
+  readonly #reverts = new Map<string, Promise<Reverted>>()
   #left = false
   #breaking = false
   #moved = Promise.withResolvers<void>()
@@ -156,8 +158,12 @@ export class SandboxDriver {
 
   /** Puts the files of a checkpoint back, in another machine. Whoever asks for the same one meanwhile gets the same answer. */
   revert(checkpoint: string): Promise<Reverted> {
-    if (this.#reverting?.checkpoint === checkpoint) return this.#reverting.over
-    return this.#askAwake((answer: Answer<Reverted>) => ({ kind: 'revert', checkpoint, answer }))
+    const known = this.#reverts.get(checkpoint)
+    if (known !== undefined) return known
+    const asked = this.#askAwake((answer: Answer<Reverted>) => ({ kind: 'revert', checkpoint, answer }))
+    const over = asked.finally(() => this.#reverts.delete(checkpoint))
+    this.#reverts.set(checkpoint, over)
+    return over
   }
 
   /** Keeps its state and frees its machine; resolves with the usage so far. */
@@ -268,7 +274,7 @@ export class SandboxDriver {
   async #onHappened(event: Happened): Promise<void> {
     if (event.kind !== 'broken') {
       this.#work = undefined
-      this.#reverting = undefined
+      this.#reverting = false
     }
     switch (event.kind) {
       case 'ready':
@@ -395,7 +401,7 @@ export class SandboxDriver {
   }
 
   #onRevert(asked: work.AskedToRevert): void {
-    this.#reverting = { checkpoint: asked.checkpoint, over: asked.answer.promise }
+    this.#reverting = true
     this.#begin((signal) => work.revert(this.#parts, asked, this.#mine, signal))
   }
 
@@ -448,6 +454,7 @@ export class SandboxDriver {
     this.#holding.link?.close(new AppError('sandbox_hibernated', 'cannot go on: its runner was stopped'))
     this.#left = true
     this.#moved.resolve()
+    await this.checkpoints.close()
     return true
   }
 

@@ -45,21 +45,25 @@ const revertLimitMs = 360_000
 export async function revert<Kept>(options: Revert<Kept>): Promise<{ kept: Kept; services: ServicesThen }> {
   const { checkpoints, checkpoint, context } = options
   using signal = deadline(revertLimitMs, 'restore the checkpoint', options.signal)
-  return await checkpoints.use(checkpoint, async (open) => {
-    mustFit(context, options.wanted, open)
-    const ran = running(await askServices(options.old.ready.link, signal))
-    const undo = new Cleanup()
-    try {
-      const { bare, place } = await room(options, signal)
-      undo.add('the place', () => place.release())
-      const { kept, started, failed } = await inNewMachine({ ...options, signal }, open, bare, place, undo)
-      const wanted = running(open.services)
-      return { kept, services: { started, failed, stopped: ran.filter((name) => !wanted.includes(name)) } }
-    } catch (error) {
-      await undo.run().catch((cause: unknown) => context.log.error({ error: cause }, 'sandbox.free'))
-      throw signal.aborted ? signal.reason : error
-    }
-  })
+  return await checkpoints.use(
+    checkpoint,
+    async (open) => {
+      mustFit(context, options.wanted, open)
+      const ran = running(await askServices(options.old.ready.link, signal))
+      const undo = new Cleanup()
+      try {
+        const { bare, place } = await room(options, signal)
+        undo.add('the place', () => place.release())
+        const { kept, started, failed } = await inNewMachine({ ...options, signal }, open, bare, place, undo)
+        const wanted = running(open.services)
+        return { kept, services: { started, failed, stopped: ran.filter((name) => !wanted.includes(name)) } }
+      } catch (error) {
+        await undo.run().catch((cause: unknown) => context.log.error({ error: cause }, 'sandbox.free'))
+        throw signal.aborted ? signal.reason : error
+      }
+    },
+    signal,
+  )
 }
 
 /** After a failure of `revert`: the old machine goes on. Rejects if it cannot. */

@@ -3,6 +3,7 @@
  * record, but not the state: that is the loop's.
  */
 
+import { abortable } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
 import type { Usage } from '@portico/shared/usage'
 import type { CheckpointAsked, CheckpointMade, Checkpoints, CheckpointTaken } from '../checkpoint/checkpoints.ts'
@@ -204,7 +205,7 @@ export async function hibernate(
   }
   try {
     // What sleeps outlives its host's power.
-    await checkpoints.settled()
+    await abortable(checkpoints.settled(), signal)
     await fallAsleep(options)
     held.meter.stop()
     return { kind: 'asleep', usage, asked }

@@ -1,4 +1,4 @@
-// The application of the image `node-app`: tells where it runs.
+// The application of the image `containers`: tells where it runs.
 
 const { createServer } = require('node:http')
 const { hostname } = require('node:os')

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds what tests with real services boot and nothing else needs: the image `services` with PostgreSQL, Redis, pgbouncer, their
-# clients, git and Python, the image `node-app` with Node and a server of a few lines at /server.js, and the small image
-# `containers` with Node, that server and Redis. In the cache beside the
-# presets, from the same suite and mirror. Prints the folder. Done already: takes no lock and writes nothing.
+# Builds what tests with real services boot and nothing else needs: the image `services`, which is the preset `python` with
+# PostgreSQL, Redis, pgbouncer and their clients, and the small image `containers` with the preset's Node, a server of a few lines at
+# /server.js, and Redis. In the cache beside the presets, from the same suite and mirror. Prints the folder. Done already: takes no
+# lock and writes nothing.
 set -euo pipefail
 shopt -s nullglob
 umask 022
@@ -16,8 +16,7 @@ if [[ -d $services_folder ]]; then
   printf '%s\n' "$services_folder"
   exit 0
 fi
-included=bash,coreutils,curl,git,ca-certificates,procps,python3,postgresql,postgresql-client,pgbouncer,redis-server,redis-tools
-names=(services node-app containers)
+names=(services containers)
 
 build_images() {
   rm -rf --one-file-system -- "$scratch" "$output"
@@ -29,16 +28,14 @@ build_images() {
   source "$setup_folder/debian-root.sh"
   # In a user namespace the hook runs as somebody else, who has to be able to write here.
   ((EUID == 0)) || chmod 1777 -- "$output" "$scratch"
-  export PORTICO_PRESETS_EPOCH=$suite_epoch PORTICO_PRESETS_MIRROR=$mirror PORTICO_PRESETS_SUITE=$suite PYTHONHASHSEED=0
-  export PORTICO_SERVICES=$folder PORTICO_SERVICES_OUTPUT=$output PORTICO_SERVICES_NODE=$images_folder/node.erofs
-  export PORTICO_SERVICES_SEAL=$setup_folder/images/seal.sh
-  local path slim=()
-  for path in doc man info locale lintian bug; do slim+=(--dpkgopt="path-exclude=/usr/share/$path/*"); done
-  # The cluster is made by fill.sh, where the tests expect it.
+  export PORTICO_PRESETS_EPOCH=$suite_epoch PORTICO_PRESETS_MIRROR=$mirror PORTICO_PRESETS_SUITE=$suite
+  export PORTICO_SERVICES=$folder PORTICO_SERVICES_OUTPUT=$output PORTICO_SERVICES_SEAL=$setup_folder/images/seal.sh
+  export PORTICO_SERVICES_PYTHON=$images_folder/python.erofs PORTICO_SERVICES_NODE=$images_folder/node.erofs
+  # The preset is the root, and mmdebstrap installs nothing in it: it reads the mirror's lists and mounts what programs want.
   # shellcheck disable=SC2016 # mmdebstrap's own shell expands these
-  run_debootstrap --variant=minbase --include="$included" "${slim[@]}" \
-    --essential-hook='mkdir -p "$1/etc/postgresql-common" && echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"' \
-    --customize-hook='bash "$PORTICO_SERVICES/fill.sh" "$1"' --format=null "$suite" - "$mirror"
+  run_debootstrap --variant=custom --setup-hook='fsck.erofs --extract="$1" --overwrite "$PORTICO_SERVICES_PYTHON"' \
+    --setup-hook='echo "deb $PORTICO_PRESETS_MIRROR $PORTICO_PRESETS_SUITE main" >"$1/etc/apt/sources.list"' \
+    --customize-hook='bash "$PORTICO_SERVICES/fill.sh" "$1"' --skip=chroot/start-stop-daemon,chroot/policy-rc.d,cleanup --format=null "$suite" - "$mirror"
   local name sum
   for name in "${names[@]}"; do
     if ((EUID != 0)); then
