@@ -34,11 +34,12 @@ try {
 
 /** What needs no virtual machine runs beside what does, which mostly waits for one core. The lane that is done first takes what is left. */
 async function everything(): Promise<Count[]> {
-  const parts = () => runVitest('parts', projects('shared', 'edge', 'runner', 'sdk', 'cli', 'console', 'tests'))
+  const parts = () => runVitest('parts', projects('edge', 'runner', 'cli', 'tests'))
+  const small = () => runVitest('small', projects('shared', 'sdk', 'console'))
   const machines = () => runVitest('vm', projects('vm'))
   const boots = () => runVitest('boots', projects('boots'))
   const chaos = () => runVitest('chaos', projects('chaos'))
-  const either = [chaos, boots]
+  const either = [chaos, boots, small]
   const lanes = await Promise.all([lane([runGo, parts], either), lane([machines], either)])
   return [...lanes.flat(), await runVitest('alone', projects('alone'))]
 }

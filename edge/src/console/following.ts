@@ -69,6 +69,12 @@ export class Following {
     this.#options.background(this.#run())
   }
 
+  /** The sandbox can be reached from now on: a try that is still under way and fails is made again at once. */
+  followAnew(): void {
+    this.#isDoubted = this.#isActive
+    this.follow()
+  }
+
   /** The connection may have died in silence: it is given up, and the sandbox is looked at anew. */
   lookAgain(): void {
     if (!this.#isActive) return

@@ -32,6 +32,7 @@ interface LineRequest {
   readonly body?: string | ReadableStream
   readonly type?: string
   readonly waitMs?: number
+  readonly openEnded?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -73,7 +74,7 @@ export class GuestLine {
         // Rare enough to ask anew, and a sandbox that wakes by it has to have room.
         this.#route = undefined
         const path = `/processes/attach${query}&from=${from}&hold=1`
-        const answer = await this.#call({ method: 'POST', path, body: input, signal })
+        const answer = await this.#call({ method: 'POST', path, body: input, openEnded: true, signal })
         if (answer.body === null) throw new AppError('guest_error', 'cannot read the output of the process: none came')
         return answer.body
       },
@@ -118,13 +119,14 @@ export class GuestLine {
 
   async #send(
     route: Route,
-    { method, path, body, type, waitMs: wait = waitMs, signal }: LineRequest,
+    { method, path, body, type, waitMs: wait = waitMs, openEnded, signal }: LineRequest,
   ): Promise<Response> {
     const headers: Record<string, string> = type === undefined ? {} : { 'content-type': type }
     if (typeof body === 'string') headers['content-length'] = String(new TextEncoder().encode(body).length)
     const { runner, generation } = route
     const { sandbox } = this.#options
-    const call = { sandbox, generation, method, path, headers, request_id: newRequestId(), wait_ms: wait }
+    const how = { wait_ms: wait, ...(openEnded ? { open_ended: true } : {}) }
+    const call = { sandbox, generation, method, path, headers, request_id: newRequestId(), ...how }
     const [url, init] = callRequest(call, body ?? null)
     const fetched = this.#options.fetcher(runner).fetch(url, signal === undefined ? init : { ...init, signal })
     const answer = await readAnswer(await reach('reach the sandbox', fetched))

@@ -193,7 +193,7 @@ export class Session {
   moved(to: 'hibernated' | 'running'): void {
     if (this.#state.over !== null || this.#state.leftAt !== null) return
     if (to === 'hibernated') this.#following.lookAgain()
-    else this.#following.follow()
+    else this.#following.followAnew()
   }
 
   /** The alarm went off: goes on with whatever is due. */

@@ -18,6 +18,8 @@ export interface GuestCall {
   readonly wait_ms: number
   /** How long the caller may take for one piece of the answer, where that is more than usual. */
   readonly patience_ms?: number
+  /** The body goes on for as long as the call does: a refusal waits for nothing of it. */
+  readonly open_ended?: boolean
   /** The Worker has the body whole, so nobody has to wait for it. */
   readonly whole: boolean
   /** The whole body, where it is short: a request without a stream costs both sides much less. */

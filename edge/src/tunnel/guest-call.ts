@@ -62,7 +62,7 @@ class Exchange {
     this.#clock = clock
     this.#movedAt = clock.now()
     this.#limitMs = call.wait_ms
-    const { wait_ms: _wait, patience_ms: _patience, whole: _whole, text: _text, ...head } = call
+    const { wait_ms: _wait, patience_ms: _patience, open_ended: _open, whole: _whole, text: _text, ...head } = call
     this.#stream = session.muxer.open(encoder.encode(JSON.stringify({ op: 'guest.request', ...head })))
     request.signal.addEventListener('abort', this.#onGone)
     this.#stopLooking = watch(session, clock, this)
@@ -140,7 +140,7 @@ class Exchange {
   async #finish(): Promise<void> {
     this.#stream.reset({ code: 'cancelled', message: 'cannot send more: the answer is complete' })
     this.#over()
-    await uploaded(this.#upload, this.#clock)
+    if (!this.#call.open_ended) await uploaded(this.#upload, this.#clock)
   }
 
   #over(): void {
