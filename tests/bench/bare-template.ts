@@ -113,6 +113,22 @@ async function restore(image: string, folder: string): Promise<RestoredVm> {
   }
 }
 
+/** Milliseconds from a restore to its first command's end, so often. */
+export async function bareRestores(samples: number): Promise<number[]> {
+  const template = await makeBareTemplate()
+  const found: number[] = []
+  try {
+    for (let n = 0; n < samples; n++) {
+      const vm = await template.restore()
+      await vm.stop()
+      found.push(vm.firstExecMs)
+    }
+  } finally {
+    await template.remove()
+  }
+  return found
+}
+
 function open(link: Socket): Promise<GuestChannel> {
   return GuestChannel.open(link, { signal: AbortSignal.timeout(30_000), again: false })
 }

@@ -4,7 +4,7 @@
  */
 
 import { InsideClient } from '../kit/inside-client.ts'
-import { type BareTemplate, makeBareTemplate } from './bare-template.ts'
+import { bareRestores } from './bare-template.ts'
 import type { Measurement, Run } from './measurement.ts'
 import { timed } from './sandboxes.ts'
 import { type Row, row } from './stats.ts'
@@ -69,19 +69,4 @@ async function ofSize(client: InsideClient, size: number, bare: readonly number[
     row(name('create'), 'ms', found.create, 'cp and sync in the guest', found.copy),
     row(name('restore'), 'ms', found.restore, 'bare QEMU restore', bare),
   ]
-}
-
-async function bareRestores(samples: number): Promise<number[]> {
-  const template: BareTemplate = await makeBareTemplate()
-  const found: number[] = []
-  try {
-    for (let n = 0; n < samples; n++) {
-      const vm = await template.restore()
-      await vm.stop()
-      found.push(vm.firstExecMs)
-    }
-  } finally {
-    await template.remove()
-  }
-  return found
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { paths } from '@portico/deploy/checkout'
 import type { Engine } from '@portico/runner/engine'
 import { newSandboxId, newSnapshotId } from '@portico/shared/ids'
-import { type BareTemplate, makeBareTemplate } from './bare-template.ts'
+import { bareRestores } from './bare-template.ts'
 import type { Measurement, Run } from './measurement.ts'
 import { measurePeers, peerRows } from './peers/checkpoint.ts'
 import { dirty, firstExec, spec, timed, withEngine, withOne } from './sandboxes.ts'
@@ -82,21 +82,6 @@ async function copyOnce(engine: Engine, id: string): Promise<Once> {
   await engine.destroy(copy, 1)
   await engine.deleteSnapshot(snapshot)
   return { save, wake }
-}
-
-async function bareRestores(samples: number): Promise<number[]> {
-  const template: BareTemplate = await makeBareTemplate()
-  const found: number[] = []
-  try {
-    for (let n = 0; n < samples; n++) {
-      const vm = await template.restore()
-      await vm.stop()
-      found.push(vm.firstExecMs)
-    }
-  } finally {
-    await template.remove()
-  }
-  return found
 }
 
 /** Milliseconds of putting so much on disk for good. */

@@ -1,21 +1,13 @@
 /** What a proof of the inside of sandboxes is. */
 
 import type { CreateOptions, Sandbox } from '@portico/sdk'
-import type { Finding } from '../kit/findings.ts'
 import { InsideClient } from '../kit/inside-client.ts'
-import type { TestPlatform } from '../kit/platform.ts'
+import type { Proof as ProofOn, Stage } from '../kit/proofs.ts'
 
 export { atMost, exactly, type Finding, shown, told } from '../kit/findings.ts'
 
-export interface Scene {
-  readonly test: TestPlatform
-  readonly say: (text: string) => void
-}
-
-export interface Proof {
-  readonly name: string
-  run(scene: Scene): Promise<Finding[]>
-}
+export type Scene = Stage
+export type Proof = ProofOn<Scene>
 
 /** Runs with a sandbox that is gone afterwards. */
 export async function withSandbox<Value>(

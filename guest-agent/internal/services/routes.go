@@ -36,27 +36,15 @@ func (v *Supervisor) Routes(gone func(*http.Request) <-chan struct{}) map[string
 	}
 }
 
-// record is a service as it is told.
+// record is a service as it is told: its definition, without what the image's name stood for, and how it is.
 type record struct {
-	Name         string            `json:"name"`
-	Cmd          string            `json:"cmd"`
-	Args         []string          `json:"args"`
-	Env          map[string]string `json:"env"`
-	WorkingDir   *string           `json:"working_dir"`
-	User         *string           `json:"user"`
-	HealthPort   *int              `json:"health_port"`
-	Needs        []string          `json:"needs"`
-	Container    bool              `json:"container"`
-	Image        string            `json:"image"`
-	Restart      string            `json:"restart"`
-	StartTimeout float64           `json:"start_timeout_secs"`
-	StopTimeout  float64           `json:"stop_timeout_secs"`
-	Status       string            `json:"status"`
-	Pid          *int              `json:"pid"`
-	Reason       string            `json:"reason"`
-	ExitCode     *int              `json:"exit_code"`
-	StartedAt    *string           `json:"started_at"`
-	Restarts     int               `json:"restarts"`
+	Definition
+	Status    string  `json:"status"`
+	Pid       *int    `json:"pid"`
+	Reason    string  `json:"reason"`
+	ExitCode  *int    `json:"exit_code"`
+	StartedAt *string `json:"started_at"`
+	Restarts  int     `json:"restarts"`
 }
 
 var statuses = map[state]string{stopped: "stopped", failed: "failed", running: "running", starting: "unknown", waiting: "unknown", stopping: "unknown"}
@@ -65,9 +53,8 @@ var unsettled = map[state]string{starting: "starting", stopping: "stopping"}
 
 // record tells a service as it is now. The lock is held.
 func (s *service) record() *record {
-	d := &s.definition
-	r := &record{d.Name, d.Cmd, d.Args, d.Env, d.WorkingDir, d.User, d.HealthPort, d.Needs, d.Container, d.Image, d.Restart, d.StartTimeout,
-		d.StopTimeout, statuses[s.state], nil, s.reason, s.exitCode, nil, s.restarts}
+	r := &record{Definition: s.definition, Status: statuses[s.state], Reason: s.reason, ExitCode: s.exitCode, Restarts: s.restarts}
+	r.ContainerImage = nil
 	if why := unsettled[s.state]; why != "" {
 		r.Reason = why
 	}
