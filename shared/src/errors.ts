@@ -21,6 +21,54 @@ const table = {
     retryable: false,
     hint: 'Use an image that the platform lists under /v1/images, such as python or node.',
   },
+  image_not_allowed: {
+    status: 403,
+    retryable: false,
+    hint: 'Use an image of the list under /v1/images, or have the operator add this one to image_allowlist in portico.yaml.',
+  },
+  image_cap_exceeded: {
+    status: 400,
+    retryable: false,
+    hint: 'Ask for less, or have the operator raise per_image_caps in portico.yaml.',
+  },
+  image_not_installed: {
+    status: 409,
+    retryable: false,
+    hint: 'The operator pulls it first with portico images pull, or sets auto_install: true in portico.yaml.',
+  },
+  image_missing: {
+    status: 404,
+    retryable: false,
+    hint: 'Check the name and the tag: its registry does not have it.',
+  },
+  image_denied: {
+    status: 403,
+    retryable: false,
+    hint: 'Its registry wants other credentials than the runner has; the operator gives them with registry_auth in portico.yaml.',
+  },
+  image_unsuitable: {
+    status: 400,
+    retryable: false,
+    hint: 'Sandboxes boot images for linux/amd64 whose layers are whole and stay inside their root.',
+  },
+  image_pull_failed: {
+    status: 503,
+    retryable: true,
+    hint: 'Its registry could not be reached; try again.',
+    retryAfter: 5,
+  },
+  image_no_space: {
+    status: 507,
+    retryable: true,
+    hint: "The runner's disk is full of images that are in use; the operator makes room.",
+    retryAfter: 30,
+  },
+  image_not_found: {
+    status: 404,
+    retryable: false,
+    hint: 'It never existed, is deleted, or belongs to another account.',
+  },
+  build_failed: { status: 422, retryable: false, hint: 'Read what the step printed, mend it, and build again.' },
   unsupported: { status: 400, retryable: false },
   unauthorized: {
     status: 401,

@@ -20,6 +20,8 @@ export type CheckpointId = Branded<'CheckpointId'>
 export type ConsoleId = Branded<'ConsoleId'>
 /** `hook` and 26 characters of `[a-z2-7]`. */
 export type WebhookId = Branded<'WebhookId'>
+/** `img` and 26 characters of `[a-z2-7]`: an image of an account. */
+export type ImageId = Branded<'ImageId'>
 /** `dlv` and 26 characters of `[a-z2-7]`. */
 export type DeliveryId = Branded<'DeliveryId'>
 /** `req` and 26 characters of `[a-z2-7]`. */
@@ -61,6 +63,7 @@ export const newSnapshotId = (): SnapshotId => `snap${random()}` as SnapshotId
 export const newCheckpointId = (): CheckpointId => `cp${random()}` as CheckpointId
 export const newWebhookId = (): WebhookId => `hook${random()}` as WebhookId
 export const newConsoleId = (): ConsoleId => `con${random()}` as ConsoleId
+export const newImageId = (): ImageId => `img${random()}` as ImageId
 export const newDeliveryId = (): DeliveryId => `dlv${random()}` as DeliveryId
 export const newRequestId = (): RequestId => `req${random()}` as RequestId
 
@@ -71,6 +74,7 @@ export const parseSnapshotId = parser<'SnapshotId'>('snap')
 export const parseCheckpointId = parser<'CheckpointId'>('cp')
 export const parseWebhookId = parser<'WebhookId'>('hook')
 export const parseConsoleId = parser<'ConsoleId'>('con')
+export const parseImageId = parser<'ImageId'>('img')
 export const parseRunnerId = parser<'RunnerId'>('runner')
 
 /** A region as it stands in keys and host names: `us`, `eu`, `local`, `ap1`. */

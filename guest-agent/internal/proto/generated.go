@@ -63,6 +63,16 @@ const (
 	CodeInvalidJson          = "invalid_json"
 	CodeInvalidPath          = "invalid_path"
 	CodeImageUnknown         = "image_unknown"
+	CodeImageNotAllowed      = "image_not_allowed"
+	CodeImageCapExceeded     = "image_cap_exceeded"
+	CodeImageNotInstalled    = "image_not_installed"
+	CodeImageMissing         = "image_missing"
+	CodeImageDenied          = "image_denied"
+	CodeImageUnsuitable      = "image_unsuitable"
+	CodeImagePullFailed      = "image_pull_failed"
+	CodeImageNoSpace         = "image_no_space"
+	CodeImageNotFound        = "image_not_found"
+	CodeBuildFailed          = "build_failed"
 	CodeUnsupported          = "unsupported"
 	CodeUnauthorized         = "unauthorized"
 	CodeForbidden            = "forbidden"
@@ -117,6 +127,16 @@ var Status = map[string]int{
 	CodeInvalidJson:          400,
 	CodeInvalidPath:          400,
 	CodeImageUnknown:         400,
+	CodeImageNotAllowed:      403,
+	CodeImageCapExceeded:     400,
+	CodeImageNotInstalled:    409,
+	CodeImageMissing:         404,
+	CodeImageDenied:          403,
+	CodeImageUnsuitable:      400,
+	CodeImagePullFailed:      503,
+	CodeImageNoSpace:         507,
+	CodeImageNotFound:        404,
+	CodeBuildFailed:          422,
 	CodeUnsupported:          400,
 	CodeUnauthorized:         401,
 	CodeForbidden:            403,

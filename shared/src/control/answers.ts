@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { usage } from '../usage.ts'
 import { headerList } from './from-edge.ts'
+import { runnerImage } from './images.ts'
 
 const failed = z.object({ ok: z.literal(false), error: z.object({ code: z.string(), message: z.string() }) })
 
@@ -61,6 +62,9 @@ export const answers = {
   'checkpoint.delete': answer({}),
   /** What a container of it starts with. */
   'guest.image': answer({ digest: z.string(), env: z.record(z.string(), z.string()), workdir: z.string() }),
+  'image.pull': answer({}),
+  'image.list': answer({ images: z.array(runnerImage) }),
+  'image.remove': answer({}),
   'guest.request': answer({ status: z.int().min(200).max(599), headers: z.record(z.string(), z.string()) }),
   /** The server's own answer; `ok: false` is ours. */
   'port.request': answer({ status: z.int().min(200).max(999), headers: headerList }),

@@ -3,6 +3,8 @@
 import { z } from 'zod'
 import { maxForkChildren } from '../limits.ts'
 
+/** A caller's W3C `traceparent`, under which the runner's span of this call stands. */
+const trace = z.string().max(128).optional()
 const target = { sandbox: z.string(), generation: z.int().min(1) }
 
 /** What to boot. `image` is as the caller wrote it; the runner resolves it. */
@@ -28,7 +30,7 @@ export const headerList = z.array(z.tuple([z.string(), z.string()])).max(256)
 export type HeaderList = z.infer<typeof headerList>
 
 export const edgeCall = z.discriminatedUnion('op', [
-  z.object({ op: z.literal('sandbox.create'), ...target, spec: sandboxSpec }),
+  z.object({ op: z.literal('sandbox.create'), ...target, spec: sandboxSpec, trace }),
   z.object({ op: z.literal('sandbox.update'), ...target, idle_timeout: z.int().min(0) }),
   z.object({ op: z.literal('sandbox.destroy'), ...target }),
   z.object({ op: z.literal('sandbox.stats'), ...target }),
@@ -64,6 +66,11 @@ export const edgeCall = z.discriminatedUnion('op', [
   z.object({ op: z.literal('checkpoint.delete'), ...target, checkpoint: z.string() }),
   /** Brings an image into the guest, for its container services; what is there already is not brought again. */
   z.object({ op: z.literal('guest.image'), ...target, image: z.string() }),
+  /** Brings an image to the runner. The answer's body is NDJSON of `pullProgress`; a reset ends the pull if nobody else waits for it. `refresh`: asks the registry what the tag is now. */
+  z.object({ op: z.literal('image.pull'), reference: z.string().min(1).max(512), refresh: z.boolean() }),
+  z.object({ op: z.literal('image.list') }),
+  /** Removes it from the runner; what uses it keeps it (`conflict`). Repeated: the same answer. */
+  z.object({ op: z.literal('image.remove'), name: z.string().min(1).max(768) }),
   z.object({
     op: z.literal('guest.request'),
     ...target,
@@ -73,6 +80,7 @@ export const edgeCall = z.discriminatedUnion('op', [
     headers,
     /** The caller's request id, for both sides' logs. */
     request_id: z.string().optional(),
+    trace,
   }),
   /** One HTTP request to a server in the sandbox. The request's body follows as DATA, the answer's after the answer's head. Counts as activity until both are over. */
   z.object({

@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { sandboxStates } from '../lifecycle.ts'
 import { usage } from '../usage.ts'
+import { runnerPolicy } from './images.ts'
 
 const sandboxNow = z.object({ sandbox: z.string(), generation: z.int(), state: z.enum(sandboxStates) })
 
@@ -40,6 +41,7 @@ export const runnerStatus = z.object({
   free_mem_mib: z.int().max(most.memMib),
   free_slots: z.int().max(most.slots),
   images: z.array(z.string()),
+  policy: runnerPolicy.optional(),
   sandboxes: sandboxList.optional(),
   body: z.literal('sandboxes').optional(),
 })

@@ -3,5 +3,6 @@
 export * from './answers.ts'
 export * from './from-edge.ts'
 export * from './from-runner.ts'
+export * from './images.ts'
 export * from './port-messages.ts'
 export * from './status-list.ts'
