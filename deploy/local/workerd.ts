@@ -86,6 +86,12 @@ interface Wrangler {
   readonly durable_objects: { readonly bindings: readonly { name: string; class_name: string }[] }
 }
 
+/**
+ * A young generation of 1 MiB. The messages of a tunnel are buffers outside of V8's heap, which are given back when their small handles are collected: with
+ * the usual 16 MiB that is so seldom that a download of 2 GiB leaves its allocator with 200 MiB in pieces. The rate of calls does not change with it.
+ */
+const v8Flags = ['--max-semi-space-size=1', '--min-semi-space-size=1']
+
 /** workerd's configuration, made from the same wrangler.toml that deploys the Worker, so that the two cannot differ. */
 async function workerdConfig(
   storage: string,
@@ -106,6 +112,7 @@ async function workerdConfig(
   return `using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
+  v8Flags = [${v8Flags.map(text).join(', ')}],
   services = [
     (name = "edge", worker = .edge),
     (name = "objects", disk = (path = ${text(storage)}, writable = true)),

@@ -17,11 +17,8 @@ const count = 10_000
 const writers = 8
 const largeBytes = 2 * 2 ** 30
 const pieceBytes = 2 ** 20
-/**
- * What each part may grow by with the second half: what the collectors leave behind. The front door's comes to some 200 MiB after 2 GB down, and to no more
- * after 4. Of the agent, from the start.
- */
-const boundMib = { workerd: 96, runner: 64, agent: 32 } as const
+/** What each part may grow by with the second half: what the collectors leave behind. Of the agent, from the start. */
+const boundMib = { workerd: 48, runner: 48, agent: 32 } as const
 
 export const files: readonly Proof[] = [
   { name: 'files.many', run: (scene) => withSandbox(scene, { image: 'python' }, (client) => many(client, scene)) },
