@@ -19,5 +19,7 @@ export const paths = {
   /** The web page, bundled. */
   page: join(root, 'console', 'dist'),
   runner: join(root, 'runner', 'src', 'main.ts'),
+  /** The policy of `npm run up` unless told otherwise. */
+  localPolicy: join(root, 'deploy', 'local', 'portico.yaml'),
   localConfig: join(root, 'deploy', 'local', 'platform.json'),
 } as const

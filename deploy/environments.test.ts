@@ -26,7 +26,7 @@ const environments = Object.entries(configuration.env)
 const kinds: Readonly<Record<string, 'object' | 'files'>> = { DurableObjectNamespace: 'object', Fetcher: 'files' }
 const needed = await fieldsOfEnv()
 /** A deployment may do without these. */
-const optionalSecrets = ['PORTICO_SECRET_PREVIOUS']
+const optionalSecrets = ['PORTICO_SECRET_PREVIOUS', 'OTEL_EXPORTER_OTLP_HEADERS']
 
 let directory = ''
 beforeAll(async () => {

@@ -47,7 +47,7 @@ func newAgent(machine identity.Machine, graves *reaper.Reaper, cgroup int, heldO
 	runner := process.NewRunner(graves, environment, cgroup, max(heldOutput, minHeldOutput))
 	a.routes = map[string]map[string]http.HandlerFunc{
 		"/health":   {"GET": a.health},
-		"/identity": {"POST": identity.Handler(machine, &a.gate, environment.SetSandbox)},
+		"/identity": {"POST": identity.Handler(machine, &a.gate, keepIn(environment))},
 		"/exec":     {"POST": runner.Exec(http1.CallerGone)},
 		"/poweroff": {"POST": a.powerOff},
 		"/ports":    {"GET": ports.List},
@@ -60,6 +60,22 @@ func newAgent(machine identity.Machine, graves *reaper.Reaper, cgroup int, heldO
 	maps.Copy(a.routes, a.images.Routes())
 	maps.Copy(a.routes, a.services.Routes(http1.CallerGone))
 	return a
+}
+
+// keepIn gives an environment what an identity says of commands. A note is said once, and not at every restoration.
+func keepIn(environment *process.Environment) identity.Keep {
+	said := ""
+	return func(env map[string]string, program identity.Program) *proto.Failure {
+		if failure := environment.SetSandbox(env); failure != nil {
+			return failure
+		}
+		if note := environment.SetDefaults(process.Defaults(program)); note != said {
+			if said = note; note != "" {
+				say(note)
+			}
+		}
+		return nil
+	}
 }
 
 // stopServices gives services their end in their order, for half of a budget at most, and tells what is left of it.

@@ -204,8 +204,8 @@ const entries: readonly Entry[] = [
   },
   {
     name: 'images',
-    usage: '[options]',
-    description: 'list the images that can be run',
+    usage: '[list|pull|build|rm]',
+    description: 'list the images that can be run, pull or build some, or delete them',
     load: () => import('./commands/images.ts'),
   },
   {
@@ -255,6 +255,18 @@ const entries: readonly Entry[] = [
     usage: '[--json]',
     description: 'say what this host lacks for running sandboxes',
     load: () => import('./commands/doctor.ts'),
+  },
+  {
+    name: 'config',
+    usage: 'check [FILE]',
+    description: 'check the policy of a runner, portico.yaml',
+    load: () => import('./commands/config.ts'),
+  },
+  {
+    name: 'iii',
+    usage: 'sandbox …',
+    description: 'the sandbox commands of iii; portico-iii is the same',
+    load: () => import('./commands/iii.ts'),
   },
 ]
 

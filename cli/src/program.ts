@@ -28,8 +28,17 @@ operator's and take PORTICO_ADMIN_KEY instead.
 export async function makeProgram(words: readonly string[]): Promise<{ program: Command; session: Session }> {
   const program = new Command('portico')
   const session = new Session(() => program.opts())
+  addCommonOptions(
+    program.description('Run code that you did not write, each piece in a microVM of its own.'),
+    examples,
+  )
+  await addCommands(program, session, words)
+  return { program, session }
+}
+
+/** What every program of ours takes, and how it speaks. */
+export function addCommonOptions(program: Command, examples: string): void {
   program
-    .description('Run code that you did not write, each piece in a microVM of its own.')
     .version(version(), '--version', 'print the version')
     .option('--url <url>', 'the platform')
     .option('--key <key>', 'the API key, or the operator’s')
@@ -39,8 +48,6 @@ export async function makeProgram(words: readonly string[]): Promise<{ program: 
     .configureHelp({ sortOptions: false, showGlobalOptions: false, subcommandTerm })
     .configureOutput({ outputError: (text, write) => write(complaint(text)) })
     .exitOverride()
-  await addCommands(program, session, words)
-  return { program, session }
 }
 
 /** A command in the list of all: its name and what it takes. */

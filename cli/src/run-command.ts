@@ -7,7 +7,7 @@ import { endedLate } from './output/result.ts'
 import type { Session } from './session.ts'
 
 /** What a command may print before we have begun to read, in the sandbox's memory. */
-const bufferBytes = 16 * 2 ** 20
+export const bufferBytes = 16 * 2 ** 20
 
 /** Starts it; an interrupt meanwhile ends it. */
 export async function startCommand(

@@ -36,9 +36,14 @@ export class Session {
 
   /** The client of the platform. Whoever asks for it closes it. */
   async connect(): Promise<Portico> {
-    const { baseUrl, key } = this.#found(await findConnection(this.#given(), process.env, checkout))
+    return (await this.connectTo()).portico
+  }
+
+  /** The same with where that is; what is `given` goes before what the command line says. */
+  async connectTo(given: Given = {}): Promise<{ portico: Portico; connection: Connection }> {
+    const connection = this.#found(await findConnection({ ...this.#given(), ...given }, process.env, checkout))
     const { Portico } = await import('@portico/sdk')
-    return new Portico({ baseUrl, apiKey: key })
+    return { portico: new Portico({ baseUrl: connection.baseUrl, apiKey: connection.key }), connection }
   }
 
   /** The operator's client. Whoever asks for it closes it. */

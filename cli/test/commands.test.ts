@@ -189,7 +189,7 @@ describe('the command line', () => {
     expect(help.stdout.split('\n').every((line) => line.length <= 80)).toBe(true)
     const first = ['run', 'create', 'exec', 'list', 'stop', 'images', 'up', 'doctor']
     const saved = ['fork', 'snapshot', 'restore', 'snapshots', 'hibernate', 'resume']
-    const account = ['set', 'usage', 'history', 'audit', 'webhooks', 'admin', 'runners']
+    const account = ['set', 'usage', 'history', 'audit', 'webhooks', 'admin', 'runners', 'config', 'iii']
     const streams = ['shell', 'console', 'ps', 'output', 'attach', 'kill', 'ports', 'url']
     for (const name of [...first, ...saved, ...account, ...streams])
       expect(help.stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'))

@@ -1,4 +1,4 @@
-/** `up` and `doctor` start other parts of the checkout; here the checkout is a small one of the test's. */
+/** `up`, `doctor` and `config check` start other parts of the checkout; here the checkout is a small one of the test's. */
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -22,7 +22,7 @@ async function file(path: string, text: string): Promise<void> {
   await writeFile(join(root, path), text)
 }
 
-function start(name: 'up' | 'doctor', ...args: string[]): Running {
+function start(name: 'up' | 'doctor' | 'config', ...args: string[]): Running {
   const fixture = join(import.meta.dirname, 'fixtures', 'part.ts')
   return new Running([process.execPath, '--conditions=portico-source', fixture, name, root, ...args], {})
 }
@@ -97,6 +97,14 @@ describe('portico doctor', () => {
   it('runs the check of the runner with the same arguments and ends with its exit code', async () => {
     await file('runner/src/main.ts', printsArguments)
     expect(await start('doctor', '--json').ended()).toEqual({ code: 7, stdout: '["doctor","--json"]\n', stderr: '' })
+  })
+})
+
+describe('portico config check', () => {
+  it('runs the check of the runner on the same file and ends with its exit code', async () => {
+    await file('runner/src/main.ts', printsArguments)
+    const stdout = '["config","check","my.yaml"]\n'
+    expect(await start('config', 'my.yaml').ended()).toEqual({ code: 7, stdout, stderr: '' })
   })
 })
 

@@ -30,6 +30,8 @@ export interface PlatformOptions {
   readonly accelerator?: 'auto' | 'kvm' | 'tcg'
   /** Machines that stand ready for each template, on each runner; what the runner thinks best, unless given. */
   readonly poolSize?: number
+  /** What runners allow: the text of a `portico.yaml`, or its file. Without one they boot presets and pull nothing. */
+  readonly policy?: { readonly text: string } | { readonly file: string }
   /** What the configuration of each runner says beyond that, such as its room. */
   readonly runnerSettings?: readonly Readonly<Record<string, unknown>>[]
   /**
@@ -256,13 +258,14 @@ class LocalPlatform implements Platform {
   }
 
   async #addRunner(enrolled: Enrolled, index: number): Promise<void> {
-    const { accelerator = 'auto', poolSize, runnerSettings, tunnelPort } = this.#options
+    const { accelerator = 'auto', poolSize, runnerSettings, tunnelPort, policy } = this.#options
     const { port } = this.frontDoor
     const runner = new LocalRunner({
       name: this.#regions.length === 1 ? 'the runner' : `runner ${index + 1}`,
       directory: join(this.stateDir, `runner-${index + 1}`),
       enrolled,
       tunnelPort: (await tunnelPort?.(port, index)) ?? port,
+      ...(policy === undefined ? {} : { policy }),
       settings: { accelerator, ...(poolSize === undefined ? {} : { poolSize }), ...runnerSettings?.[index] },
       log: this.#log,
       onFailure: this.#reportFailure,

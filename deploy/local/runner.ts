@@ -5,7 +5,7 @@
  */
 
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { paths } from '../checkout.ts'
 import { Child } from './child.ts'
@@ -18,6 +18,7 @@ export interface RunnerOptions {
   readonly enrolled: Enrolled
   /** The port on this machine through which it reaches the front door. */
   readonly tunnelPort: number
+  readonly policy?: { readonly text: string } | { readonly file: string }
   /** Of its configuration, what differs from a local runner's. */
   readonly settings: Readonly<Record<string, unknown>>
   readonly log: (text: string) => void
@@ -100,6 +101,15 @@ export class LocalRunner {
     await child.whileRunning(open())
   }
 
+  async #policy(): Promise<{ policy?: string }> {
+    const { policy, directory } = this.#options
+    if (policy === undefined) return {}
+    if ('file' in policy) return { policy: resolve(policy.file) }
+    const file = join(directory, 'portico.yaml')
+    await writeFile(file, policy.text, { mode: 0o600 })
+    return { policy: file }
+  }
+
   async #configure(): Promise<string> {
     const { directory, enrolled, tunnelPort, settings } = this.#options
     await mkdir(directory, { recursive: true })
@@ -111,6 +121,7 @@ export class LocalRunner {
       stateDir: this.stateDir,
       assets: paths.assets,
       imageAliases: image_aliases,
+      ...(await this.#policy()),
       ...settings,
     }
     await writeFile(config, JSON.stringify(all, undefined, 2), { mode: 0o600 })

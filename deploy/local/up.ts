@@ -5,7 +5,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { paths } from '../checkout.ts'
-import { type Connection, openPlatform, type Platform } from './platform.ts'
+import { type Connection, openPlatform, type Platform, type PlatformOptions } from './platform.ts'
 import { stopAsked } from './signals.ts'
 
 const usage = `Usage: npm run up -- [options]
@@ -17,6 +17,7 @@ Runs the whole platform on this machine: the front door and its runners.
   --runners N       how many runners (default 1)
   --region NAME     region of key and runners (default local)
   --accelerator A   auto, kvm or tcg (default auto: KVM where it really boots)
+  --policy FILE     which images may be booted (default deploy/local/portico.yaml)
   --json            print one line of JSON once ready, and nothing else, on stdout
 `
 
@@ -27,6 +28,7 @@ const { values } = parseArgs({
     runners: { type: 'string', default: '1' },
     region: { type: 'string', default: 'local' },
     accelerator: { type: 'string', default: 'auto' },
+    policy: { type: 'string', default: paths.localPolicy },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -56,6 +58,8 @@ async function main(): Promise<number> {
     runners,
     region: values.region,
     accelerator,
+    policy: { file: resolve(values.policy) },
+    ...telemetry(process.env),
     onStep: (name, ms) => note(`${name} ready in ${(ms / 1000).toFixed(2)} s`),
     log: (text) => appendFileSync(logFile, text),
   })
@@ -75,6 +79,13 @@ async function main(): Promise<number> {
     await rm(connectionFile, { force: true })
     await platform.close()
   }
+}
+
+/** The front door exports where its runners do; a collector is often on this machine. */
+function telemetry(environment: NodeJS.ProcessEnv): Pick<PlatformOptions, 'variables' | 'networks'> {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT = '', OTEL_EXPORTER_OTLP_HEADERS = '' } = environment
+  if (OTEL_EXPORTER_OTLP_ENDPOINT === '') return {}
+  return { variables: { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS }, networks: ['public', 'local'] }
 }
 
 function facts(platform: Platform): Connection {

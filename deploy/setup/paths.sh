@@ -64,7 +64,7 @@ read_vmm_release() {
 }
 read_vmm_release
 
-host_packages=(mmdebstrap bubblewrap erofs-utils e2fsprogs iproute2 nftables util-linux xz-utils cpio debian-archive-keyring wrk curl)
+host_packages=(mmdebstrap bubblewrap erofs-utils e2fsprogs iproute2 nftables util-linux xz-utils cpio debian-archive-keyring wrk curl skopeo umoci)
 # For tests of the web page; a host that only runs machines does without.
 [[ ${PORTICO_BROWSER:-yes} == no ]] || host_packages+=(chromium fonts-dejavu-core)
 ((EUID == 0)) || host_packages+=(uidmap)

@@ -18,6 +18,7 @@ import type { Access, Call, Principals, Services, Subject } from './call.ts'
 import { objectsOf } from './durable/objects.ts'
 import type { Env } from './env.ts'
 import { RouteCache } from './guest/route-cache.ts'
+import { imagesKnownMs } from './image/region.ts'
 import { connectErrorResponse } from './iris/connect-errors.ts'
 import { assertConnect } from './iris/connect-request.ts'
 import { TokenGate } from './iris/token-gate.ts'
@@ -29,7 +30,6 @@ import { Refusal } from './middleware/refusal.ts'
 import { placeOf } from './port/host.ts'
 import { PortRoutes } from './port/routes.ts'
 import type { Scope } from './ports.ts'
-import { imagesKnownMs } from './routes/images.ts'
 import type { Row } from './routes/row.ts'
 import { table } from './routes/table.ts'
 
@@ -55,6 +55,7 @@ export function servicesOf(clock: Clock): Services {
     ports: new PortRoutes(clock),
     mail: new AuditMail(clock),
     images: new ShortCache(clock, imagesKnownMs),
+    policies: new ShortCache(clock, imagesKnownMs),
     tokenKeys,
     tokens: new TokenGate(clock, tokenKeys),
   }
@@ -155,7 +156,8 @@ async function enter(
     case 'public':
       return { principal: null, scope: null }
     case 'key': {
-      const given = token === undefined || request.headers.has('authorization') ? null : context.req.query('token')
+      const told = token === 'path' ? context.req.param('key') : context.req.query('token')
+      const given = token === undefined || request.headers.has('authorization') ? null : told
       if (token === 'link' && given != null && isLinkToken(given)) {
         const link = await gate.link(given, env)
         const caller = { account: link.account, region: link.region }

@@ -1,6 +1,7 @@
 /** What a handler gets: the request behind its row's access rule, its body already read and checked where that is JSON. */
 
 import type { Clock } from '@portico/shared/clock'
+import type { RunnerPolicy } from '@portico/shared/control'
 import type { RequestLeases } from './account/request-lease.ts'
 import type { AuditMail } from './audit/mail.ts'
 import type { Gate, RunnerCaller } from './auth/gate.ts'
@@ -23,6 +24,8 @@ export interface Services {
   readonly mail: AuditMail
   /** What each region can boot. */
   readonly images: ShortCache<readonly string[]>
+  /** What each region's runners let callers boot; null where none of them says. */
+  readonly policies: ShortCache<RunnerPolicy | null>
   /** The public halves of the keys that sign data-plane tokens, and who comes in by such a token. */
   readonly tokenKeys: TokenKeys
   readonly tokens: TokenGate
@@ -54,6 +57,8 @@ export interface Call<Who extends Access = Access, Body = unknown> {
   readonly objects: Objects
   readonly services: Services
   readonly requestId: string
+  /** The caller's `traceparent`, where it did not come as a header of the request. */
+  readonly traceparent?: string
   readonly url: URL
   readonly principal: Principals[Who]
   /** The link that the caller came by, in place of a key. */

@@ -11,6 +11,9 @@ export interface Env {
   readonly DIRECTORY: DurableObjectNamespace
   readonly CONSOLES: DurableObjectNamespace
   readonly KEYRING: DurableObjectNamespace
+  readonly IMAGES: DurableObjectNamespace
+  readonly III: DurableObjectNamespace
+  readonly III_CHANNELS: DurableObjectNamespace
   /** The files of the web page. */
   readonly ASSETS: Fetcher
   /** Signs keys and runner tokens. */
@@ -37,6 +40,10 @@ export interface Env {
   /** Cents an hour of one vCPU and of one GiB of memory: 2.5 and 1.5 unless told. */
   readonly RATE_VCPU_HOUR_CENTS?: string
   readonly RATE_GIB_HOUR_CENTS?: string
+  /** Where spans of creates and execs are sent by OTLP/HTTP, such as `https://collector.example:4318`. Without it none are made. */
+  readonly OTEL_EXPORTER_OTLP_ENDPOINT?: string
+  /** Headers of those requests, as `name=value,name=value`. */
+  readonly OTEL_EXPORTER_OTLP_HEADERS?: string
   /** Limits of accounts that are opened from now on; each may be left out. */
   readonly DEFAULT_LIMIT_SANDBOXES?: string
   readonly DEFAULT_LIMIT_VCPUS?: string

@@ -10,6 +10,8 @@ import type {
   ConsoleRecord,
   DeliveryList,
   History,
+  ImageRecord,
+  ImageRequest,
   KeyScope,
   PortAccess,
   PortHost,
@@ -24,7 +26,7 @@ import type {
   Webhook,
   WebhookEvent,
 } from '@portico/shared/api'
-import type { SandboxEventMessage, SandboxSpec } from '@portico/shared/control'
+import type { RunnerPolicy, SandboxEventMessage, SandboxSpec } from '@portico/shared/control'
 import type { WireError } from '@portico/shared/errors'
 import type { SandboxState } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
@@ -62,7 +64,11 @@ export interface Marks {
 
 export interface CreateInput extends Caller {
   readonly sandbox: string
+  /** The `traceparent` under which the runner's span stands. */
+  readonly trace?: string | undefined
   readonly spec: SandboxSpec
+  /** What its runner is asked to boot, where `spec.image` is a name of the account's own. */
+  readonly boots?: string | undefined
   readonly marks?: Marks
 }
 
@@ -194,9 +200,9 @@ export interface SandboxPort {
   hibernate(caller: Caller): Promise<Outcome<RunRecord>>
   resume(caller: Caller): Promise<Outcome<RunRecord>>
   /** Makes a child for each of the ids, which are new. */
-  fork(caller: Caller, children: readonly string[]): Promise<Outcome<Forks>>
-  /** Saves its state under a new id. */
-  snapshot(caller: Caller, id: string): Promise<Outcome<Snapshot>>
+  fork(caller: Caller, children: readonly string[], trace?: string): Promise<Outcome<Forks>>
+  /** Saves its state under a new id; `image` is the image that it is the substance of. */
+  snapshot(caller: Caller, id: string, image?: string): Promise<Outcome<Snapshot>>
   restore(input: RestoreInput): Promise<Outcome<RunRecord>>
   /** Keeps its files of this moment under a new id. */
   createCheckpoint(caller: Caller, input: CheckpointInput): Promise<Outcome<CheckpointMade>>
@@ -280,6 +286,8 @@ export interface Snapshot {
   readonly createdAt: number
   readonly resolvedImage: string
   readonly spec: Omit<SandboxSpec, 'env'>
+  /** The image that is made of it, and goes with it; such a one is not among the account's snapshots. */
+  readonly image?: string | undefined
 }
 
 /** What happened to a sandbox, for its account's webhooks. `version` is the record's; an event that was taken already is not taken twice. */
@@ -311,6 +319,26 @@ export interface AdmitInput {
   readonly sandboxes: readonly string[]
   readonly vcpus: number
   readonly memMib: number
+  /** What the sandbox is made of, as its creator wrote it: where that is an image of the account, the answer tells, and the room is for its machine. */
+  readonly image?: { readonly region: string; readonly name: string } | undefined
+}
+
+/** What a sandbox of an image of the account is made of. */
+export type OwnImage =
+  | { readonly kind: 'pull'; readonly boots: string }
+  | { readonly kind: 'build'; readonly snapshot: Snapshot }
+
+/** An image as its account's index holds it. A higher version replaces a lower one. */
+export interface ImageEntry {
+  readonly id: string
+  readonly region: string
+  readonly version: number
+  readonly record: ImageRecord
+  readonly createdAt: number
+  /** What was asked for, where it was pulled. */
+  readonly asked: string | null
+  /** What a built one is restored from. */
+  readonly snapshot: string | null
 }
 
 export interface InUse {
@@ -377,7 +405,7 @@ export interface AccountPort {
   /** What is not given stays. */
   setLimits(patch: Partial<AccountLimits>): Promise<Outcome<AccountLimits>>
   /** Keeps room for these sandboxes until the index knows them, or refuses with `quota_exceeded` having kept none. */
-  admit(input: AdmitInput): Promise<Outcome<void>>
+  admit(input: AdmitInput): Promise<Outcome<OwnImage | undefined>>
   /** Gives back what `admit` kept for sandboxes that did not come to be. */
   dismiss(sandboxes: readonly string[]): Promise<void>
   /** Takes up to so many requests out of the account's bucket and answers how many it got. */
@@ -413,6 +441,16 @@ export interface AccountPort {
   snapshot(region: string, id: string): Promise<Outcome<Snapshot>>
   /** Has the runner delete it and then forgets it. */
   deleteSnapshot(region: string, id: string): Promise<Outcome<void>>
+  /** Notes an image that is about to be pulled or built, or refuses with `quota_exceeded`. */
+  beginImage(entry: ImageEntry): Promise<Outcome<void>>
+  /** What became of an image. One that is ready takes its name over. False if the account has no such image any more. */
+  tellImage(entry: ImageEntry): Promise<Outcome<boolean>>
+  /** Newest first. */
+  images(region: string): Promise<ImageRecord[]>
+  /** By its id, or by a name that leads to it. */
+  image(region: string, named: string): Promise<Outcome<ImageRecord>>
+  /** Forgets it, and has what it is made of removed; answers what it was. */
+  deleteImage(region: string, named: string): Promise<Outcome<ImageRecord>>
 }
 
 /** The accounts of this platform. */
@@ -442,6 +480,8 @@ export interface RunnerReport {
   readonly load: number
   readonly images: readonly string[]
   readonly warm: Readonly<Record<string, number>>
+  /** Of a runner that states none: the platform's own defaults, and nothing but its list of images. */
+  readonly policy?: RunnerPolicy | undefined
   readonly generation: number
   readonly sockets: number
   /** Ids of sandboxes that its free room already accounts for: all of those that room may still be promised to. */
@@ -477,6 +517,10 @@ export interface RegionPort {
   /** One of them; null if it is not of this region. */
   info(runner: string): Promise<RunnerInfo | null>
   images(): Promise<string[]>
+  /** What its connected runners let callers boot, and give to those who say nothing: the defaults of the first that states them, the catalogs of all. Null if none does. */
+  policy(): Promise<RunnerPolicy | null>
+  /** A connected runner that an image may be pulled to; nothing is reserved. */
+  puller(reference: string): Promise<Outcome<string>>
   /** Chooses a runner and reserves room on it until the runner reports the sandbox itself, or `release`. */
   place(input: PlaceInput): Promise<Outcome<string>>
   /** Reserves room on this runner for as many of the sandboxes as fit, and answers how many: the first so many of the list have it. */
@@ -530,7 +574,7 @@ export interface Forked {
 
 /** One runner: what the edge asks of it. Guest requests go through `fetch` instead, as they carry bodies. */
 export interface RunnerPort {
-  create(sandbox: string, generation: number, spec: SandboxSpec): Promise<CallOutcome<Created>>
+  create(sandbox: string, generation: number, spec: SandboxSpec, trace?: string): Promise<CallOutcome<Created>>
   update(sandbox: string, generation: number, idleTimeout: number): Promise<CallOutcome<null>>
   destroy(sandbox: string, generation: number): Promise<CallOutcome<Usage>>
   stats(sandbox: string, generation: number): Promise<CallOutcome<Usage>>
@@ -538,10 +582,16 @@ export interface RunnerPort {
   hibernate(sandbox: string, generation: number): Promise<CallOutcome<Usage>>
   resume(sandbox: string, generation: number): Promise<CallOutcome<null>>
   /** The children are of generation 1. Asked again with the same children, it answers the same. */
-  fork(sandbox: string, generation: number, children: readonly string[]): Promise<CallOutcome<Forked>>
+  fork(sandbox: string, generation: number, children: readonly string[], trace?: string): Promise<CallOutcome<Forked>>
   /** Answers with its size. Asked again with the same id, it answers the same. */
   snapshot(sandbox: string, generation: number, id: string): Promise<CallOutcome<number>>
-  restore(sandbox: string, generation: number, snapshot: string, spec: SandboxSpec): Promise<CallOutcome<Created>>
+  restore(
+    sandbox: string,
+    generation: number,
+    snapshot: string,
+    spec: SandboxSpec,
+    trace?: string,
+  ): Promise<CallOutcome<Created>>
   deleteSnapshot(id: string): Promise<CallOutcome<null>>
   /** Asked again with the same id, it answers the same. */
   createCheckpoint(
@@ -620,6 +670,21 @@ export interface KeyringPort {
   rotate(): Promise<Outcome<readonly SigningKey[]>>
 }
 
+export interface NewImage extends Caller {
+  readonly image: string
+  readonly request: ImageRequest
+  /** What of a build's machine was asked for: the rest is that of the image which it begins from, if that has one. */
+  readonly machine?: { readonly vcpus?: number; readonly mem_mib?: number; readonly disk_mib?: number }
+}
+
+/** One image of an account. Its events are read through `fetch`. */
+export interface ImagePort {
+  /** Begins to pull or build it. Asked again it answers how it is. */
+  begin(input: NewImage): Promise<Outcome<ImageRecord>>
+  /** Cancels what is under way and forgets it; its account has forgotten it already. */
+  drop(account: string): Promise<void>
+}
+
 /** Finds the other objects. */
 export interface Objects {
   keyring(): KeyringPort
@@ -630,4 +695,5 @@ export interface Objects {
   region(name: string): RegionPort
   runner(id: string): RunnerPort
   directory(): DirectoryPort
+  image(id: string, region?: string): ImagePort
 }

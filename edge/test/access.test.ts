@@ -72,7 +72,7 @@ describe('the table', () => {
     expect(table.every(({ access }) => ['public', 'key', 'admin', 'runner'].includes(access))).toBe(true)
   })
 
-  test('has nothing public but what is the same for everybody: the health check, the web page, the public halves of the signing keys, and that a method does not exist', () => {
+  test('has nothing public but what is the same for everybody: the health check, the web page, the public halves of the signing keys, that a method does not exist, telemetry that is dropped, and channels, whose own keys open them', () => {
     expect(ways.filter(({ row: { access } }) => access === 'public').map(({ row: { path } }) => path)).toEqual([
       '/healthz',
       '/',
@@ -80,6 +80,9 @@ describe('the table', () => {
       '/console/',
       '/console/assets/:file',
       '/iris.public.v1.SandboxService/:method',
+      '/iii/otel',
+      '/iii/ws/channels/:channel',
+      '/iii/:key/ws/channels/:channel',
       '/.well-known/jwks.json',
     ])
   })

@@ -115,11 +115,11 @@ describe('a fleet', () => {
       fleet.silent('nobody', clock.now())
     }))
 
-  test('forgets a promise that nobody kept after five minutes', () =>
+  test('forgets a promise that nobody kept after six minutes', () =>
     withFleet('kept', async (fleet, clock) => {
       fleet.place({ ...need, sandbox: 's1' })
       fleet.place({ ...need, sandbox: 's2' })
-      await clock.advance(299_999)
+      await clock.advance(359_999)
       fleet.report('a', 't1', clock.now(), report)
       expect(codeOf(() => fleet.place({ ...need, sandbox: 's3' }))).toBe('capacity')
       await clock.advance(1)
@@ -197,7 +197,7 @@ describe('a fleet', () => {
       await clock.advance(10_000)
       const full = again()
       expect(codeOf(() => full.place({ ...need, sandbox: 's3' }))).toBe('capacity')
-      await clock.advance(290_000)
+      await clock.advance(350_000)
       full.report('a', 't1', clock.now(), report)
       expect(codeOf(() => full.place({ ...need, sandbox: 's3' }))).toBe('a')
       full.drain('a', 'wait')

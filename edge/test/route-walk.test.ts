@@ -17,7 +17,7 @@ import { someCheckpoint, someProcess, someService, someStat } from './guest-scen
 import { guestAnswers, ScriptedRunner } from './scripted-runner.ts'
 
 /** What a call names, by path or body; `nothing` is a call about the account as a whole, which answers each account about itself. */
-type Names = 'sandbox' | 'snapshot' | 'webhook' | 'console' | 'session' | 'nothing'
+type Names = 'sandbox' | 'snapshot' | 'webhook' | 'console' | 'session' | 'image' | 'nothing'
 
 interface Way {
   readonly names: Names
@@ -34,6 +34,7 @@ interface Ids {
   readonly webhook: string
   readonly console: string
   readonly session: string
+  readonly image: string
 }
 
 const file = { names: 'sandbox', query: '?path=/etc/hostname' } as const
@@ -48,6 +49,10 @@ const hook = { url: 'http://receiver.test/hook', events: ['sandbox.lost'] }
 /** How each row is called. */
 const ways: Readonly<Record<string, Way>> = {
   'GET /v1/images': ofAccount,
+  'POST /v1/images': { ...ofAccount, json: () => ({ reference: 'alpine:3.20' }) },
+  'GET /v1/images/:image': { names: 'image' },
+  'DELETE /v1/images/:image': { names: 'image' },
+  'GET /v1/images/:image/events': { names: 'image' },
   'GET /v1/runs': ofAccount,
   'POST /v1/runs': { ...ofAccount, json: () => ({ image: 'python', mem_mib: 128 }) },
   'POST /v1/runs/restore': { names: 'snapshot', json: ({ snapshot }) => ({ snapshot_id: snapshot }) },
@@ -129,6 +134,9 @@ const ways: Readonly<Record<string, Way>> = {
   [`POST ${iris}/ResumeSandbox`]: ofIris,
   [`POST ${iris}/DeleteSandbox`]: ofIris,
   [`POST ${iris}/IssueDataPlaneToken`]: ofIris,
+  'GET /iii': { ...ofAccount, ...socket },
+  'GET /iii/:key': { ...ofAccount, ...socket },
+  'GET /iii/:key/otel': { ...ofAccount, ...socket },
   'GET /v1/snapshots': ofAccount,
   'DELETE /v1/snapshots/:snapshot': { names: 'snapshot' },
   'GET /v1/audit/key': ofAccount,
@@ -167,6 +175,7 @@ const unknown: Ids = {
   webhook: `hook${'a'.repeat(26)}`,
   console: `con${'a'.repeat(26)}`,
   session: `con${'a'.repeat(26)}`,
+  image: `img${'a'.repeat(26)}`,
 }
 const may: Readonly<Record<Scope, readonly Need[]>> = {
   full: ['read', 'use', 'manage'],
@@ -180,6 +189,7 @@ function request({ method, path, way }: Row, ids: Ids, key: string): [string, As
     .replace(':id', ids.sandbox)
     .replace(':snapshot', ids.snapshot)
     .replace(':webhook', ids.webhook)
+    .replace(':image', ids.image)
     .replace(':process', someProcess.id)
     .replace(':name', someService.name)
     .replace(':checkpoint', someCheckpoint)
@@ -282,13 +292,15 @@ async function belongings(): Promise<Ids> {
   const sandbox = await newSandbox()
   await ask(`/v1/runs/${sandbox}/store/some-key`, { method: 'PUT', key: owner.key, json: { value: 1 } })
   const inside = { console: await newConsole(sandbox), session: await newSession(sandbox) }
-  return { sandbox, ...inside, snapshot: await newSnapshot(sandbox), webhook: await newWebhook() }
+  const beside = { webhook: await newWebhook(), image: await newImage() }
+  return { sandbox, ...inside, snapshot: await newSnapshot(sandbox), ...beside }
 }
 
 /** What a row is called about: fresh where the call may end it. */
 async function idsFor({ needs, way }: Row): Promise<Ids> {
   if (needs === 'read' || way.names === 'nothing') return kept
   if (way.names === 'webhook') return { ...kept, webhook: await newWebhook() }
+  if (way.names === 'image') return { ...kept, image: await newImage() }
   const sandbox = await newSandbox()
   if (way.names === 'console') return { ...kept, sandbox, console: await newConsole(sandbox) }
   if (way.names === 'session') return { ...kept, sandbox, session: await newSession(sandbox) }
@@ -324,6 +336,14 @@ async function newWebhook(): Promise<string> {
   return (await answer<{ id: string }>('/v1/webhooks', { key: owner.key, json: hook })).id
 }
 
+/** Ready, and of a reference of its own, as a newer one of the same takes its place. */
+async function newImage(): Promise<string> {
+  const json = { reference: `alpine:${crypto.randomUUID()}` }
+  const { id } = await answer<{ id: string }>('/v1/images', { key: owner.key, json })
+  expect(await (await ask(`/v1/images/${id}/events`, { key: owner.key })).text()).toContain('event: ready')
+  return id
+}
+
 test('every row that takes a key says here how it is called, and nothing else does', () => {
   expect(Object.keys(ways).toSorted()).toEqual(names.toSorted())
 })
@@ -349,7 +369,7 @@ describe('a row about the account', () => {
     const ids = await idsFor(row)
     for (const key of [stranger, abroad]) {
       const { text } = await said(row, ids, key)
-      const hidden = key === abroad ? [ids.sandbox, ids.snapshot] : Object.values(ids)
+      const hidden = key === abroad ? [ids.sandbox, ids.snapshot, ids.image] : Object.values(ids)
       for (const id of hidden) expect(text).not.toContain(id)
     }
     expect((await said(row, ids, owner.key)).status).toBeLessThan(300)

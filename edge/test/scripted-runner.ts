@@ -8,6 +8,8 @@ import {
   type EdgeCall,
   edgeCall,
   type HeaderList,
+  type PullProgress,
+  type RunnerImage,
   type RunnerStatus,
   statusCall,
 } from '@portico/shared/control'
@@ -89,6 +91,24 @@ export function appAnswers(
   const bytes = typeof body === 'string' ? encoder.encode(body) : body
   if (bytes !== undefined && bytes.length > 0) void stream.write(bytes).catch(() => undefined)
   stream.end()
+}
+
+/** What a runner says of an image that it has pulled by this reference. */
+export function pulledImage(reference: string): RunnerImage {
+  const whole = /^[^/]+[.:][^/]*\//.test(reference) ? reference : `docker.io/library/${reference}`
+  const config = { env: { PATH: '/bin' }, workdir: '/', user: '', entrypoint: [], cmd: ['sh'] }
+  return {
+    name: `${whole.split(':')[0]}@sha256:${'0'.repeat(64)}`,
+    reference: whole,
+    digest: 'sha256:0',
+    size_bytes: 7_000_000,
+    config,
+  }
+}
+
+/** A line of the answer to a pull. */
+export async function tellPull(stream: TunnelStream, line: PullProgress): Promise<void> {
+  await stream.write(encoder.encode(`${JSON.stringify(line)}\n`))
 }
 
 /** Everything the other side sends, as text. */
@@ -290,6 +310,21 @@ export class ScriptedRunner {
         break
       case 'guest.image':
         answer(stream, { digest: 'sha256:0', env: {}, workdir: '/' })
+        break
+      case 'image.pull': {
+        answer(stream)
+        const lines: PullProgress[] = [
+          { event: 'progress', phase: 'pull', done_bytes: 1, total_bytes: 1 },
+          { event: 'done', image: pulledImage(asked.reference), took_ms: { pull: 3 } },
+        ]
+        for (const line of lines) void tellPull(stream, line).catch(() => undefined)
+        break
+      }
+      case 'image.list':
+        answer(stream, { images: [] })
+        break
+      case 'image.remove':
+        answer(stream)
         break
       case 'port.request':
         answer(stream, { status: 204, headers: [] })

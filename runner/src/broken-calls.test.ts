@@ -18,6 +18,10 @@ type Op = Exclude<
   keyof typeof answers,
   | 'guest.request'
   | 'guest.image'
+  | 'image.list'
+  // Its answer has a body, which ends with its socket, and so does a pull that nobody else waits for.
+  | 'image.pull'
+  | 'image.remove'
   | 'port.request'
   | 'port.socket'
   | 'sandbox.stats'

@@ -19,18 +19,27 @@ export interface Reservation {
   release(): void
 }
 
+export interface CapacityOptions extends Room {
+  readonly slots: number
+  /** What each machine takes beyond what its guest is given. */
+  readonly overheadMib?: number
+  /** Said when all slots are taken. */
+  readonly fullSlots?: string
+}
+
 export class Capacity {
   readonly #slots: number
   readonly #taken = new Set<number>()
   readonly #memoryMib: number
   readonly #overheadMib: number
   readonly #vcpus: number
+  readonly #fullSlots: string
   #usedMib = 0
   #usedVcpus = 0
 
-  /** `overheadMib` is what each machine takes beyond what its guest is given. */
-  constructor({ slots, memoryMib, vcpus, overheadMib = 0 }: Room & { slots: number; overheadMib?: number }) {
+  constructor({ slots, memoryMib, vcpus, overheadMib = 0, fullSlots = 'it has no free slot' }: CapacityOptions) {
     this.#slots = slots
+    this.#fullSlots = fullSlots
     this.#memoryMib = memoryMib
     this.#vcpus = vcpus
     this.#overheadMib = overheadMib
@@ -50,7 +59,7 @@ export class Capacity {
 
   /** Takes a slot and the room of one machine, or throws `capacity` having taken nothing. */
   reserve(room: Room): Reservation {
-    if (this.freeSlots === 0) throw full('it has no free slot')
+    if (this.freeSlots === 0) throw full(this.#fullSlots)
     if (room.memoryMib + this.#overheadMib > this.freeMemoryMib) throw full('it has too little free memory')
     if (room.vcpus > this.freeVcpus) throw full('it has too few free vCPUs')
     let slot = 0

@@ -5,6 +5,7 @@ import { availableParallelism, totalmem } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { AppError } from '@portico/shared/errors'
 import { z } from 'zod'
+import { parseListen } from './metrics/listen.ts'
 
 const absolutePath = z.string().refine(isAbsolute, 'must be an absolute path')
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
@@ -17,6 +18,8 @@ export const engineConfig = z.object({
   accelerator: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
   /** Names that callers may use for a preset, such as `node:22-slim`. */
   imageAliases: z.record(z.string(), z.string()).default({}),
+  /** The operator's `portico.yaml`; without one the presets may be booted and nothing is pulled. */
+  policy: absolutePath.optional(),
   maxSandboxes: z.int().min(1).max(1024).default(256),
   /** What all sandboxes together may be given. */
   memoryMib: z
@@ -49,6 +52,13 @@ export const daemonConfig = engineConfig.extend({
   token: z.string().min(1),
   /** WebSockets to the edge: a stalled one holds up only its own calls. */
   tunnelSockets: z.int().min(1).max(8).default(2),
+  /** Where spans are sent by OTLP/HTTP, such as `http://127.0.0.1:4318`; without it none are made. */
+  otlpEndpoint: z.url({ protocol: /^https?$/, error: 'must be an http: or https: URL' }).optional(),
+  /** Where Prometheus scrapes this runner, as `127.0.0.1:9464`; without it nothing is served. */
+  metricsListen: z
+    .string()
+    .refine((text) => parseListen(text) !== undefined, 'must be ADDRESS:PORT')
+    .optional(),
 })
 export type DaemonConfig = Readonly<z.infer<typeof daemonConfig>>
 
@@ -70,6 +80,7 @@ const variables = {
   PORTICO_ASSETS: ['assets', 'text'],
   PORTICO_ACCELERATOR: ['accelerator', 'text'],
   PORTICO_IMAGE_ALIASES: ['imageAliases', 'json'],
+  PORTICO_POLICY: ['policy', 'text'],
   PORTICO_MAX_SANDBOXES: ['maxSandboxes', 'json'],
   PORTICO_MEMORY_MIB: ['memoryMib', 'json'],
   PORTICO_VCPUS: ['vcpus', 'json'],
@@ -77,6 +88,8 @@ const variables = {
   PORTICO_TUNNEL_SOCKETS: ['tunnelSockets', 'json'],
   PORTICO_VM_USER: ['vmUser', 'text'],
   PORTICO_POOL_SIZE: ['poolSize', 'json'],
+  PORTICO_METRICS_LISTEN: ['metricsListen', 'text'],
+  OTEL_EXPORTER_OTLP_ENDPOINT: ['otlpEndpoint', 'text'],
   PORTICO_LOG_LEVEL: ['logLevel', 'text'],
 } as const satisfies Record<string, readonly [keyof DaemonConfig, 'text' | 'json']>
 

@@ -15,6 +15,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import type { DaemonConfig } from './config.ts'
 import { type Engine, type EngineParts, openEngine } from './engine.ts'
 import { createLog, type Logger } from './log.ts'
+import { Telemetry } from './metrics/telemetry.ts'
 import { edgeHandler } from './tunnel/handlers.ts'
 import { EventOutbox } from './tunnel/outbox.ts'
 import { counter } from './tunnel/sequence.ts'
@@ -35,18 +36,27 @@ export interface DaemonParts extends EngineParts {
 }
 
 /** How long open calls may still take, and the edge to acknowledge what happened. */
-export const drainLimits = { callsMs: 5000, eventsMs: 2000, closeMs: 1000 } as const
+export const drainLimits = { callsMs: 5000, eventsMs: 2000, closeMs: 1000, spansMs: 2000 } as const
 
 /** Starts a runner, or throws having freed all. The tunnel connects in the background, for as long as it takes. */
 export async function startDaemon(config: DaemonConfig, parts: DaemonParts = {}): Promise<Daemon> {
   const log = parts.log ?? createLog(config.logLevel)
+  const telemetry = await Telemetry.open({ endpoint: config.otlpEndpoint, version: packageJson.version, log })
   const engine = await openEngine(config, { ...parts, log })
-  return new TunnelledEngine(config, engine, parts, log)
+  const daemon = new TunnelledEngine(config, engine, parts, log, telemetry)
+  try {
+    await telemetry.serve(config.metricsListen, { engine, sockets: () => daemon.tunnel.sockets })
+    return daemon
+  } catch (error) {
+    await daemon.stop(AbortSignal.abort())
+    throw error
+  }
 }
 
 /** The same over an engine of the caller's, which `stop` closes. */
 export function serveEngine(config: DaemonConfig, engine: Engine): Daemon {
-  return new TunnelledEngine(config, engine, {}, createLog(config.logLevel))
+  const log = createLog(config.logLevel)
+  return new TunnelledEngine(config, engine, {}, log, new Telemetry({ log }))
 }
 
 class TunnelledEngine implements Daemon {
@@ -56,11 +66,13 @@ class TunnelledEngine implements Daemon {
   readonly #log: Logger
   readonly #outbox: EventOutbox
   readonly #status: StatusReporter
+  readonly #telemetry: Telemetry
   readonly #unsubscribe: () => void
   readonly #stopped = new AbortController()
 
-  constructor(config: DaemonConfig, engine: Engine, parts: DaemonParts, log: Logger) {
+  constructor(config: DaemonConfig, engine: Engine, parts: DaemonParts, log: Logger, telemetry: Telemetry) {
     const { clock = systemClock, random } = parts
+    this.#telemetry = telemetry
     const session = base32(randomBytes(16))
     this.engine = engine
     this.#clock = clock
@@ -85,7 +97,7 @@ class TunnelledEngine implements Daemon {
       clock,
       log,
       ...(random ? { random } : {}),
-      onStream: edgeHandler(engine, log),
+      onStream: edgeHandler(engine, log, telemetry.operations),
       // Also where others are open: what a socket that broke had been given may arrive late, and this comes after it.
       onOpen: () => this.#status.changed(),
     })
@@ -103,6 +115,7 @@ class TunnelledEngine implements Daemon {
     this.#stopped.abort(new AppError('cancelled', 'cannot tell the edge: the runner is being stopped'))
     await this.tunnel.stop(hurry.aborted ? 0 : drainLimits.closeMs)
     this.#unsubscribe()
+    await this.#within(drainLimits.spansMs, hurry, this.#telemetry.close())
     this.#log.info({ outcome: 'ok', ms: Math.round(performance.now() - start) }, 'runner.stop')
   }
 
@@ -131,6 +144,7 @@ function statusMessage(engine: Engine, session: string, sequence: number): Runne
     free_mem_mib: status.freeMemoryMib,
     free_slots: status.freeSlots,
     images: [...status.images],
+    ...(status.policy ? { policy: status.policy } : {}),
     sandboxes: [...status.sandboxes],
   }
 }

@@ -8,15 +8,18 @@ import { mkdir } from 'node:fs/promises'
 import { availableParallelism, loadavg } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { type Clock, systemClock } from '@portico/shared/clock'
-import type { SandboxSpec } from '@portico/shared/control'
+import type { RunnerPolicy, SandboxSpec } from '@portico/shared/control'
 import type { Usage } from '@portico/shared/usage'
 import { Capacity } from './capacity.ts'
 import type { CheckpointAsked, CheckpointListed, CheckpointMade } from './checkpoint/checkpoints.ts'
-import { type EngineConfig, engineConfig, maxVcpusOf, parseConfig, poolSizeOf } from './config.ts'
+import { type EngineConfig, engineConfig, parseConfig, poolSizeOf } from './config.ts'
 import { type ContainerImage, ContainerImages } from './container-image/images.ts'
 import type { GuestRequest, GuestResponse } from './guest/http.ts'
 import { createLog, type Logger, logged } from './log.ts'
 import { type StatePaths, statePaths } from './paths.ts'
+import type { HostImages, Store } from './policy/host-images.ts'
+import { type OpenedImages, openHostImages } from './policy/open.ts'
+import { roomOf } from './policy/room.ts'
 import { MachineSource } from './pool/source.ts'
 import type { Borrowed } from './port/pool.ts'
 import { BootGate } from './sandbox/boot-gate.ts'
@@ -42,6 +45,8 @@ export { engineSteps, forkSteps, hibernateSteps, resumeSteps, revertSteps, snaps
 export interface EngineParts {
   /** Runs the machines instead of QEMU; it is the caller's. */
   readonly driver?: VmDriver
+  /** Where images of registries are instead of the state folder; it is closed with the engine. */
+  readonly imageStore?: Store
   readonly clock?: Clock
   readonly log?: Logger
   readonly limits?: BootLimits
@@ -63,10 +68,13 @@ export interface EngineStatus {
   readonly freeMemoryMib: number
   readonly freeSlots: number
   readonly images: readonly string[]
+  readonly policy: RunnerPolicy | undefined
   readonly sandboxes: readonly Listed[]
 }
 
 export interface Engine {
+  /** Those that this host can boot. */
+  readonly images: Pick<HostImages, 'mustBePullable' | 'pull' | 'list' | 'remove' | 'figures'>
   /** Boots a sandbox; resolves when it may be used. Repeated with the same id and generation: the same answer. */
   create(id: string, generation: number, spec: SandboxSpec): Promise<Created>
   /** One HTTP request to the sandbox's agent. */
@@ -105,11 +113,13 @@ export interface Engine {
   /** Repeating it does nothing. */
   deleteCheckpoint(id: string, generation: number, checkpoint: string): Promise<void>
   /** Brings an image into the sandbox for its container services. Repeated: the same answer. */
-  bringImage(id: string, generation: number, image: string): Promise<ContainerImage>
+  bringImage(id: string, generation: number, image: string, signal?: AbortSignal): Promise<ContainerImage>
   /** Keeps the sandbox on disk and frees its machine; resolves with its usage so far. Repeating it does nothing. */
   hibernate(id: string, generation: number): Promise<Usage>
   /** Lets a hibernated sandbox go on. Repeating it does nothing. */
   resume(id: string, generation: number): Promise<{ resumeMs: number }>
+  /** Resolved names of what sandboxes and snapshots are made of; some more than once. */
+  imagesInUse(): Iterable<string>
   status(): EngineStatus
   /** Calls `listener` at every change of a sandbox's state; the answer ends that. */
   onChange(listener: (change: StateChange) => void): () => void
@@ -126,17 +136,23 @@ export async function openEngine(config: object, parts: EngineParts = {}): Promi
   const checked = parseConfig(engineConfig, config)
   const log = parts.log ?? createLog(checked.logLevel)
   const opened = parts.driver ? { driver: parts.driver, close: async () => undefined } : await openQemu(checked, log)
-  const engine = new HostEngine(checked, parts, opened, log)
+  let engine: HostEngine | undefined
   try {
+    const { images } = opened.driver
+    const inUse = () => engine?.imagesInUse() ?? []
+    const { imageStore: store, clock } = parts
+    const openedImages = await openHostImages({ config: checked, images, store, log, clock, inUse })
+    engine = new HostEngine(checked, parts, opened, openedImages, log)
     await engine.open()
     return engine
   } catch (error) {
-    await engine.close()
+    await (engine ?? opened).close()
     throw error
   }
 }
 
 class HostEngine implements Engine {
+  readonly images: HostImages
   readonly #config: EngineConfig
   readonly #driver: VmDriver
   readonly #closeDriver: () => Promise<void>
@@ -145,6 +161,7 @@ class HostEngine implements Engine {
   readonly #paths: StatePaths
   readonly #source: MachineSource
   readonly #registry: Registry
+  readonly #snapshots: Snapshots
   readonly #containerImages: ContainerImages
   readonly #listeners = new Set<(change: StateChange) => void>()
   readonly #warmListeners = new Set<() => void>()
@@ -154,19 +171,15 @@ class HostEngine implements Engine {
     config: EngineConfig,
     parts: EngineParts,
     opened: { driver: VmDriver; close: () => Promise<unknown> },
+    { hostImages, policy }: OpenedImages,
     log: Logger,
   ) {
+    this.images = hostImages
     this.#config = config
     this.#driver = opened.driver
     this.#closeDriver = async () => void (await opened.close())
     this.#log = log
-    const { maxSandboxes: slots, memoryMib } = config
-    this.#capacity = new Capacity({
-      slots,
-      memoryMib,
-      vcpus: maxVcpusOf(config),
-      overheadMib: opened.driver.overheadMib,
-    })
+    this.#capacity = new Capacity(roomOf(config, policy, opened.driver.overheadMib))
     this.#paths = statePaths(config.stateDir)
     const { driver } = opened
     const { clock = systemClock, limits = bootLimits, onStep } = parts
@@ -185,15 +198,17 @@ class HostEngine implements Engine {
       log,
       onReady,
     })
+    hostImages.onChange(onReady)
+    this.#snapshots = new Snapshots({ paths: this.#paths, versions: driver.versions, onStep })
     this.#registry = new Registry({
       context: { ...context, source: this.#source, paths: this.#paths, onStep },
-      snapshots: new Snapshots({ paths: this.#paths, versions: driver.versions, onStep }),
-      imageAliases: config.imageAliases,
+      snapshots: this.#snapshots,
+      images: hostImages,
       onChange: (change) => this.#changed(change),
     })
     this.#containerImages = new ContainerImages({
       images: driver.images,
-      aliases: config.imageAliases,
+      bring: (image, signal) => hostImages.bring(image, signal),
       request: (id, generation, asked) => this.#registry.request(id, generation, asked),
     })
   }
@@ -202,6 +217,7 @@ class HostEngine implements Engine {
   async open(): Promise<void> {
     const { sandboxes, snapshots } = this.#paths
     for (const folder of [sandboxes, snapshots]) await mkdir(folder, { recursive: true, mode: 0o700 })
+    await this.#snapshots.open()
     await restart({
       driver: this.#driver,
       paths: this.#paths,
@@ -209,6 +225,11 @@ class HostEngine implements Engine {
       log: this.#log,
       adopt: (record, origin) => this.#registry.adopt(record, origin),
     })
+  }
+
+  *imagesInUse(): Generator<string> {
+    yield* this.#registry.images()
+    yield* this.#snapshots.images()
   }
 
   async create(id: string, generation: number, spec: SandboxSpec): Promise<Created> {
@@ -305,9 +326,11 @@ class HostEngine implements Engine {
     )
   }
 
-  async bringImage(id: string, generation: number, image: string): Promise<ContainerImage> {
+  async bringImage(id: string, generation: number, image: string, signal?: AbortSignal): Promise<ContainerImage> {
     const facts = { sandbox: id, generation, image }
-    return await logged(this.#log, 'guest.image', facts, () => this.#containerImages.bring(id, generation, image))
+    return await logged(this.#log, 'guest.image', facts, () =>
+      this.#containerImages.bring(id, generation, image, signal),
+    )
   }
 
   async hibernate(id: string, generation: number): Promise<Usage> {
@@ -328,10 +351,11 @@ class HostEngine implements Engine {
       totalMemoryMib: this.#config.memoryMib,
       freeVcpus: this.#source.freeVcpus,
       load: Math.round(((loadavg()[0] ?? 0) / availableParallelism()) * 100) / 100,
-      warm: this.#warm(),
+      warm: this.images.byName(this.#source.readyByImage),
       freeMemoryMib: this.#source.freeMemoryMib,
       freeSlots: this.#source.freeSlots,
-      images: [...this.#driver.images.keys(), ...this.#aliases()],
+      images: this.images.bootable(),
+      policy: this.images.told,
       sandboxes: this.#registry.list(),
     }
   }
@@ -361,27 +385,10 @@ class HostEngine implements Engine {
     try {
       await this.#registry.destroyAll('drain')
       await this.#source.close()
+      await this.images.close()
     } finally {
       await this.#closeDriver()
     }
-  }
-
-  #warm(): Record<string, number> {
-    const ready = this.#source.readyByImage
-    const aliases = Object.entries(this.#config.imageAliases)
-    return Object.fromEntries(
-      [...ready].flatMap(([image, count]) => [
-        [image, count],
-        ...aliases.flatMap(([name, preset]) => (preset === image ? [[name, count]] : [])),
-      ]),
-    ) as Record<string, number>
-  }
-
-  /** Names that lead to an image which is there. */
-  #aliases(): string[] {
-    return Object.entries(this.#config.imageAliases).flatMap(([name, preset]) =>
-      this.#driver.images.has(preset) ? [name] : [],
-    )
   }
 
   #changed(change: StateChange): void {

@@ -3,6 +3,7 @@
  *
  *   runner [--config FILE]          run until SIGTERM or SIGINT; a second signal stops without waiting for anybody
  *   runner doctor [--config FILE] [--json]
+ *   runner config check [FILE] [--config FILE] [--json]   is this policy, or the configured one, good?
  */
 
 import { parseArgs } from 'node:util'
@@ -11,8 +12,10 @@ import { daemonConfig, loadConfig } from './config.ts'
 import { startDaemon } from './daemon.ts'
 import { doctor } from './doctor/doctor.ts'
 import { createLog } from './log.ts'
+import { checkConfig } from './policy/check.ts'
 
-const usage = 'usage: runner [--config FILE] | runner doctor [--config FILE] [--json]'
+const usage =
+  'usage: runner [--config FILE] | runner doctor [--config FILE] [--json] | runner config check [FILE] [--config FILE] [--json]'
 
 try {
   process.exitCode = await main(process.argv.slice(2))
@@ -24,6 +27,8 @@ try {
 async function main(args: string[]): Promise<number> {
   const { values, positionals } = readArguments(args)
   if (positionals[0] === 'doctor') return await doctor({ config: values.config, json: values.json })
+  if (positionals[0] === 'config')
+    return await checkConfig({ file: positionals[2], config: values.config, json: values.json })
   return await run(values.config)
 }
 
@@ -60,6 +65,7 @@ function readArguments(args: string[]) {
     const parsed = parseArgs({ args, options, allowPositionals: true })
     const [command, ...more] = parsed.positionals
     if (more.length === 0 && (command === undefined || command === 'doctor')) return parsed
+    if (command === 'config' && more[0] === 'check' && more.length <= 2) return parsed
   } catch (cause) {
     throw new AppError('invalid_request', `cannot read the arguments; ${usage}`, { cause })
   }

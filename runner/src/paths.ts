@@ -12,6 +12,7 @@
  *   STATE/captures/ID/             files of a captured machine in this process's hands; wiped at start
  *   STATE/templates/KEY/           the saved state of a booted machine that is nobody's yet
  *   STATE/snapshots/ID/            the saved state of a sandbox, until somebody deletes it
+ *   STATE/images/                  images from registries: `image/store.ts`
  *   STATE/sandboxes/ID/record.json what a restarted runner must know of a sandbox
  *   STATE/sandboxes/ID/saved-N/    its saved state while it is hibernated
  *   STATE/sandboxes/ID/checkpoints/CP/  its disk at one moment, until somebody deletes it
@@ -68,6 +69,7 @@ export interface StatePaths {
   readonly templates: string
   readonly snapshots: string
   readonly sandboxes: string
+  readonly images: string
   vm(id: string): VmPaths
   capture(id: string): CapturePaths
   template(key: string): string
@@ -89,6 +91,7 @@ export function statePaths(root: string): StatePaths {
     templates: join(root, 'templates'),
     snapshots: join(root, 'snapshots'),
     sandboxes: join(root, 'sandboxes'),
+    images: join(root, 'images'),
     vm(id) {
       const folder = join(vms, id)
       const vm = join(folder, 'vm')

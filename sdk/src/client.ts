@@ -1,12 +1,13 @@
 /** The client of one platform with one key: finds both, makes sandboxes, finds them again, keeps their snapshots, and tells what the account used. */
 
-import { accountUsage, auditKey, imageList, type RunRecord, runRecord, snapshotList } from '@portico/shared/api'
+import { accountUsage, auditKey, type RunRecord, runRecord, snapshotList } from '@portico/shared/api'
 import { type AccountUsage, usageOf } from './account.ts'
 import { type AuditEntry, type AuditOptions, auditEntries, auditLines } from './audit.ts'
 import { platformUrl, usableKey } from './connection.ts'
 import { type Creation, Creations } from './creations.ts'
 import { NotFoundError } from './errors.ts'
 import { type HistoryItem, type HistoryOptions, history } from './history.ts'
+import { type Images, imagesOf } from './images.ts'
 import { createMs, saveMs, shortMs } from './limits.ts'
 import { type ListOptions, list } from './list.ts'
 import { type CreateOptions, createBody, type RestoreOptions, restoreBody } from './options.ts'
@@ -34,6 +35,7 @@ export class Portico {
   readonly #transport: Transport
   readonly #creations: Creations
   readonly #webhooks: Webhooks
+  readonly #images: Images
 
   constructor(options: PorticoOptions = {}) {
     const baseUrl = platformUrl(options.baseUrl ?? environment('PORTICO_URL'), 'baseUrl to Portico')
@@ -46,6 +48,7 @@ export class Portico {
     this.#transport = new Transport({ baseUrl, apiKey, fetch: options.fetch, webSocket: options.webSocket })
     this.#creations = new Creations(this.#transport)
     this.#webhooks = new Webhooks(this.#transport)
+    this.#images = imagesOf(this.#transport, this.#creations)
   }
 
   /** The platform's address, without a slash at its end. */
@@ -104,11 +107,9 @@ export class Portico {
     await deleteSnapshot(this.#transport, id, options.signal)
   }
 
-  /** The names of the images that the key's region can boot now. */
-  async images(options: CallOptions = {}): Promise<string[]> {
-    const call = { method: 'GET', path: '/v1/images', doing: 'list the images', limitMs: shortMs } as const
-    const { images } = await this.#transport.json({ ...call, repeatable: true, signal: options.signal }, imageList)
-    return images
+  /** Called, it tells the names of the images that the key's region can boot now; `images.pull`, `images.build` and the rest are about the account's own. */
+  get images(): Images {
+    return this.#images
   }
 
   /** What the account has used and what that costs, over all regions. */

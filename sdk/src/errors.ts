@@ -48,7 +48,7 @@ export class PorticoError extends Error {
   }
 }
 
-/** The sandbox, snapshot, checkpoint, service, file or route does not exist (any more), belongs to another account, or was lost with its runner. */
+/** The sandbox, snapshot, image, checkpoint, service, file or route does not exist (any more), belongs to another account, or was lost with its runner. */
 export class NotFoundError extends PorticoError {
   override readonly name = 'NotFoundError'
 }
@@ -68,7 +68,12 @@ export class ConflictError extends PorticoError {
   override readonly name = 'ConflictError'
 }
 
-/** There is no room: the account's or region's limit, or the sandbox's disk. */
+/** An image cannot be made: its registry refuses the platform, it is not one that a sandbox boots, or a step of its build failed. */
+export class ImageError extends PorticoError {
+  override readonly name = 'ImageError'
+}
+
+/** There is no room: the account's or region's limit, the sandbox's disk, or the runner's for images. */
 export class CapacityError extends PorticoError {
   override readonly name: string = 'CapacityError'
 }
@@ -83,7 +88,7 @@ export class RateLimitError extends CapacityError {
   override readonly name = 'RateLimitError'
 }
 
-/** The platform, a runner or the sandbox cannot be reached right now. A command that was under way may or may not have finished. */
+/** The platform, a runner, the sandbox or an image's registry cannot be reached right now. A command that was under way may or may not have finished. */
 export class UnavailableError extends PorticoError {
   override readonly name = 'UnavailableError'
 }
@@ -98,6 +103,8 @@ const families = {
   invalid_json: ValidationError,
   invalid_path: ValidationError,
   image_unknown: ValidationError,
+  image_not_allowed: ValidationError,
+  image_cap_exceeded: ValidationError,
   unsupported: ValidationError,
   method_not_allowed: ValidationError,
   payload_too_large: ValidationError,
@@ -110,8 +117,14 @@ const families = {
   service_not_found: NotFoundError,
   checkpoint_not_found: NotFoundError,
   snapshot_not_found: NotFoundError,
+  image_not_found: NotFoundError,
+  image_missing: NotFoundError,
   sandbox_lost: NotFoundError,
+  image_denied: ImageError,
+  image_unsuitable: ImageError,
+  build_failed: ImageError,
   conflict: ConflictError,
+  image_not_installed: ConflictError,
   sandbox_not_running: ConflictError,
   sandbox_hibernated: ConflictError,
   service_failed: ConflictError,
@@ -125,8 +138,10 @@ const families = {
   rate_limited: RateLimitError,
   capacity: CapacityError,
   no_space: CapacityError,
+  image_no_space: CapacityError,
   boot_failed: UnavailableError,
   no_runner: UnavailableError,
+  image_pull_failed: UnavailableError,
   sandbox_unreachable: UnavailableError,
   runner_disconnected: UnavailableError,
   edge_disconnected: UnavailableError,

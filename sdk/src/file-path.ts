@@ -31,6 +31,7 @@ export function octal(mode: number | undefined): string | undefined {
   return mode?.toString(8).padStart(3, '0')
 }
 
-function base64(bytes: Uint8Array): string {
+/** @internal */
+export function base64(bytes: Uint8Array): string {
   return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''))
 }

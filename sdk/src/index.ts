@@ -16,6 +16,7 @@ export {
   AuthenticationError,
   CapacityError,
   ConflictError,
+  ImageError,
   NotFoundError,
   PorticoError,
   type PorticoErrorCode,
@@ -46,6 +47,8 @@ export type {
   WrittenFile,
 } from './files.ts'
 export type { HistoryItem, HistoryOptions } from './history.ts'
+export type { ImageConfig, ImageEvent, ImageInfo, ImageOutput, ImageProgress } from './image-records.ts'
+export type { BuildFile, BuildImageOptions, BuildStep, ImageListeners, Images, PullImageOptions } from './images.ts'
 export type { ListOptions } from './list.ts'
 export type { CreateOptions, MakeOptions, RestoreOptions, UpdateOptions } from './options.ts'
 export type { FollowOptions, PrintedOptions, ProcessExit, ProcessOutput } from './output.ts'

@@ -7,6 +7,8 @@ export interface ServerEvent {
   /** `message` unless told. */
   readonly name: string
   readonly data: string
+  /** Empty where none was told. */
+  readonly id: string
 }
 
 /** What a line may hold before the stream is given up. */
@@ -27,6 +29,7 @@ export async function* serverEvents(body: ReadableStream<Uint8Array>): AsyncGene
 class EventDecoder {
   #rest = ''
   #name = ''
+  #id = ''
   #data: string[] = []
 
   push(text: string): ServerEvent[] {
@@ -40,14 +43,16 @@ class EventDecoder {
     if (line === '') return this.#end()
     const [, field = line, value = ''] = /^([^:]*): ?(.*)$/s.exec(line) ?? []
     if (field === 'event') this.#name = value
+    else if (field === 'id') this.#id = value
     else if (field === 'data') this.#data.push(value)
     return []
   }
 
   #end(): ServerEvent[] {
-    const event = { name: this.#name || 'message', data: this.#data.join('\n') }
+    const event = { name: this.#name || 'message', data: this.#data.join('\n'), id: this.#id }
     const isEvent = this.#data.length > 0
     this.#name = ''
+    this.#id = ''
     this.#data = []
     return isEvent ? [event] : []
   }

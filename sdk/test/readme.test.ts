@@ -18,6 +18,7 @@ const snippets = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map((found) => fou
 const printed = [
   '0 hi\n\n',
   'Linux 6.12\n\n',
+  'resolve \npull 3145728\nunpack \nerofs \nweb:1\n',
   '42\n\n',
   '1\n2\n3\n0\n',
   'a\nb\n\n0\n',

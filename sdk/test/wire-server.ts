@@ -28,6 +28,7 @@ import { type Answer, json } from './wire-answer.ts'
 import { checkpoints } from './wire-checkpoints.ts'
 import { WireConsoles } from './wire-consoles.ts'
 import { files } from './wire-files.ts'
+import { WireImages } from './wire-images.ts'
 import { WirePorts } from './wire-ports.ts'
 import { WireProcesses } from './wire-processes.ts'
 import { matches, parse, read, type SeenRequest } from './wire-request.ts'
@@ -64,7 +65,7 @@ export class WireServer {
   readonly requests: SeenRequest[] = []
   readonly sandboxes = new Map<string, StoredSandbox>()
   readonly snapshots = new Map<string, StoredSnapshot>()
-  images = ['node', 'python']
+  readonly images = new WireImages()
   /** What the guest answers to a command. */
   exec: (request: ExecRequest, seen: SeenRequest) => Promise<ExecResponse> | ExecResponse = scriptedGuest
   /** What runs on by itself. */
@@ -130,10 +131,13 @@ export class WireServer {
   /** Answers as the platform does. */
   async answer(seen: SeenRequest, response: ServerResponse): Promise<void> {
     const [, version, resource, id = '', verb = '', ...rest] = seen.path.split('/')
+    const ofImage = resource === 'images' && verb === 'events'
     const streams = verb === 'processes' || (verb === 'services' && rest[1] === 'logs')
-    if (version !== 'v1' || resource !== 'runs' || !streams) return send(response, await this.#answer(seen))
+    if (version !== 'v1' || !(ofImage || (resource === 'runs' && streams)))
+      return send(response, await this.#answer(seen))
     if (seen.headers.authorization !== `Bearer ${this.apiKey}`)
       throw new AppError('unauthorized', 'cannot use the API: the key is not known')
+    if (ofImage) return await this.images.follow(id, seen, response)
     const sandbox = this.sandboxes.get(id)
     if (!sandbox) throw new AppError('sandbox_not_found', `cannot find sandbox ${id}`)
     wake(sandbox)
@@ -181,7 +185,7 @@ export class WireServer {
   async #do(seen: SeenRequest): Promise<Answer> {
     const [, version, resource, id, ...rest] = seen.path.split('/')
     if (version !== 'v1') throw new AppError('not_found', `cannot find ${seen.path}`)
-    if (resource === 'images') return json(200, { images: this.images })
+    if (resource === 'images') return json(...this.images.answer(seen, id))
     if (resource === 'snapshots') return this.#saved(seen, id)
     if (resource !== 'runs' || id === 'history' || rest[0] === 'audit') return this.#ofAccount(seen)
     if (id === undefined) return this.#collection(seen)

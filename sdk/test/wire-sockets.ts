@@ -71,7 +71,7 @@ export class WireSockets {
   constructor(server: Server, key: string) {
     server.on('upgrade', (request, socket, head) => {
       const url = new URL(request.url ?? '/', 'http://wire')
-      const token = url.searchParams.get('token')
+      const token = url.searchParams.get('token') ?? /^\/iii\/([^/]+)$/.exec(url.pathname)?.[1]
       if (this.refuse > 0 || (token !== key && token !== 'T')) {
         this.refuse--
         socket.end('HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n')

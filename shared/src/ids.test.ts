@@ -14,6 +14,8 @@ import {
   parseSandboxId,
   parseSnapshotId,
   parseWebhookId,
+  sandboxIdOfUuid,
+  uuidOf,
 } from './ids.ts'
 
 const kinds = [
@@ -97,4 +99,44 @@ test('regions are short lower-case names', () => {
   for (const good of ['us', 'eu', 'local', 'ap1', 'a1', 'abcdefghijklmnop']) expect(parseRegion(good)).toBe(good)
   for (const bad of ['', 'a', 'US', '1a', 'eu-west', 'eu_1', 'abcdefghijklmnopq', 'eu\n', 'ü1'])
     expect(parseRegion(bad), bad).toBeUndefined()
+})
+
+describe('the UUID of a sandbox', () => {
+  test('is one of version 4, and leads back to its id', () => {
+    for (let count = 0; count < 200; count++) {
+      const id = newSandboxId()
+      const uuid = uuidOf(id)
+      expect(uuid).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+      expect(sandboxIdOfUuid(uuid)).toBe(id)
+      expect(sandboxIdOfUuid(uuid.toUpperCase())).toBe(id)
+    }
+  })
+
+  test('is there for ids that were made without its version, too', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), (bytes) => {
+        const id = parseSandboxId(`run${base32(bytes)}`)
+        const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+        expect(id).toBeDefined()
+        if (id === undefined) return
+        expect(uuidOf(id).replaceAll('-', '')).toBe(hex)
+        expect(sandboxIdOfUuid(uuidOf(id))).toBe(id)
+      }),
+    )
+  })
+
+  test('is no other text', () => {
+    const uuid = '0e17f37f-edd8-451d-83ad-a26074113ecb'
+    for (const wrong of [
+      '',
+      uuid.slice(1),
+      `${uuid}0`,
+      ` ${uuid}`,
+      `${uuid}\n`,
+      uuid.replaceAll('-', ''),
+      `{${uuid}}`,
+      'g',
+    ])
+      expect(sandboxIdOfUuid(wrong), JSON.stringify(wrong)).toBeUndefined()
+  })
 })

@@ -51,12 +51,20 @@ function random(): string {
   return base32(crypto.getRandomValues(new Uint8Array(16)))
 }
 
+/** The same with the six bits by which a UUID says that it is a random one (version 4): the ids of sandboxes are shown as such, too. */
+function randomAsUuid(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
+  return base32(bytes)
+}
+
 function parser<Name extends string>(prefix: string): (text: string) => Branded<Name> | undefined {
   const pattern = new RegExp(`^${prefix}${body}$`)
   return (text) => (pattern.test(text) ? (text as Branded<Name>) : undefined)
 }
 
-export const newSandboxId = (): SandboxId => `run${random()}` as SandboxId
+export const newSandboxId = (): SandboxId => `run${randomAsUuid()}` as SandboxId
 export const newAccountId = (): AccountId => random() as AccountId
 export const newRunnerId = (): RunnerId => `runner${random()}` as RunnerId
 export const newSnapshotId = (): SnapshotId => `snap${random()}` as SnapshotId
@@ -76,6 +84,29 @@ export const parseWebhookId = parser<'WebhookId'>('hook')
 export const parseConsoleId = parser<'ConsoleId'>('con')
 export const parseImageId = parser<'ImageId'>('img')
 export const parseRunnerId = parser<'RunnerId'>('runner')
+
+/** A sandbox's id as a UUID: the same 128 bits. */
+export function uuidOf(id: SandboxId): string {
+  let hex = ''
+  let bits = 0
+  let value = 0
+  for (const digit of id.slice(3)) {
+    value = ((value << 5) | alphabet.indexOf(digit)) & 0xffff
+    bits += 5
+    while (bits >= 4 && hex.length < 32) {
+      bits -= 4
+      hex += ((value >>> bits) & 15).toString(16)
+    }
+  }
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
+
+/** The id behind a UUID of any version, in either case of letters; undefined if the text is none. */
+export function sandboxIdOfUuid(text: string): SandboxId | undefined {
+  if (!/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return undefined
+  const pairs = text.replaceAll('-', '').match(/../g) ?? []
+  return `run${base32(Uint8Array.from(pairs, (pair) => Number.parseInt(pair, 16)))}` as SandboxId
+}
 
 /** A region as it stands in keys and host names: `us`, `eu`, `local`, `ap1`. */
 export function parseRegion(text: string): string | undefined {

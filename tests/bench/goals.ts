@@ -55,6 +55,7 @@ const goals: Readonly<Record<string, Judge>> = {
   'create.template': timesFloor(1.25),
   'create.pool': atMost(35),
   'create.edge': atMost(60),
+  'create.image.second': timesFloor(1.25),
   'edge.rps.1': rateOfFloor(2),
   'edge.rps.32': rateOfFloor(2),
   'edge.rps.256': rateOfFloor(2),

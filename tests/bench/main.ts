@@ -15,6 +15,7 @@ import { files } from './files.ts'
 import { forks } from './forks.ts'
 import { frontDoor } from './front-door.ts'
 import { judged } from './goals.ts'
+import { images } from './images.ts'
 import { interactive } from './interactive.ts'
 import type { Measurement, Run } from './measurement.ts'
 import { memory } from './memory.ts'
@@ -39,6 +40,7 @@ const measurements: readonly Measurement[] = [
   files,
   checkpoints,
   store,
+  images,
 ]
 
 const { values, positionals } = parseArgs({

@@ -7,3 +7,6 @@ export { default } from './frozen-1/worker.mjs'
 
 export class ConsoleObject extends DurableObject {}
 export class KeyringObject extends DurableObject {}
+export class ImageObject extends DurableObject {}
+export class IiiObject extends DurableObject {}
+export class IiiChannelObject extends DurableObject {}

@@ -28,7 +28,11 @@ export const layers: readonly Layer[] = [
     ],
     never: ['node:', 'cloudflare:'],
   },
-  { part: 'cli/src', may: ['@portico/sdk', '@portico/shared/errors'], never: ['cloudflare:'] },
+  {
+    part: 'cli/src',
+    may: ['@portico/sdk', '@portico/shared/errors', '@portico/shared/ids'],
+    never: ['cloudflare:'],
+  },
   { part: 'console/src', may: ['@portico/shared/api'], never: ['node:', 'cloudflare:'] },
   { part: 'deploy', may: ['@portico/sdk'], never: ['cloudflare:'] },
 ]

@@ -10,6 +10,7 @@ export class Progress {
   readonly #terminal: Terminal
   #timer: NodeJS.Timeout | undefined
   #frame = 0
+  #text = ''
 
   constructor(terminal: Terminal) {
     this.#terminal = terminal
@@ -19,12 +20,18 @@ export class Progress {
   async begin(text: string): Promise<void> {
     if (!this.#terminal.watched) return
     await this.clear()
-    const draw = () => {
-      const frame = frames[this.#frame++ % frames.length] ?? ''
-      return this.#terminal.complain(`\r${frame} ${text}`)
-    }
-    this.#timer = setInterval(() => void draw(), frameMs).unref()
-    await draw()
+    this.#text = text
+    this.#timer = setInterval(() => void this.#draw(), frameMs).unref()
+    await this.#draw()
+  }
+
+  /** Prints something above the moving line, which goes on below it. */
+  async say(text: string): Promise<void> {
+    if (!this.#terminal.watched) return
+    const isMoving = this.#timer !== undefined
+    await this.clear()
+    await this.#terminal.complain(text.endsWith('\n') ? text : `${text}\n`)
+    if (isMoving) await this.begin(this.#text)
   }
 
   /** Says that it is done, on a line that stays. */
@@ -40,5 +47,10 @@ export class Progress {
     clearInterval(this.#timer)
     this.#timer = undefined
     await this.#terminal.complain(eraseLine)
+  }
+
+  async #draw(): Promise<void> {
+    const frame = frames[this.#frame++ % frames.length] ?? ''
+    await this.#terminal.complain(`\r${frame} ${this.#text}`)
   }
 }

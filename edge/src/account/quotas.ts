@@ -33,9 +33,10 @@ export function assertSnapshotRoom(
   limits: AccountLimits,
   id: string,
   now: number,
+  action = 'snapshot the sandbox',
 ): void {
   if (limits.snapshots === null || snapshots.isNoted(id)) return
-  assertRoom('snapshot the sandbox', 'snapshots', limits, machines.inUse(now), 1)
+  assertRoom(action, 'snapshots', limits, machines.inUse(now), 1)
 }
 
 function assertRoom(action: string, name: keyof InUse, limits: AccountLimits, used: InUse, more: number): void {

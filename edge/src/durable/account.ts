@@ -1,11 +1,20 @@
 /** One account: its keys, the index of its sandboxes, and its snapshots. It exists once it was opened; nothing is written for an id that was not. */
 
 import { DurableObject } from 'cloudflare:workers'
-import type { AccountLimits, AccountUsage, DeliveryList, History, RunList, Webhook } from '@portico/shared/api'
+import type {
+  AccountLimits,
+  AccountUsage,
+  DeliveryList,
+  History,
+  ImageRecord,
+  RunList,
+  Webhook,
+} from '@portico/shared/api'
 import { systemClock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
 import { type Bucket, fullBucket, take } from '../account/bucket.ts'
 import { beginOnce, suspendOnce } from '../account/idempotency.ts'
+import { beginImage, type Dropped, deleteImage, findImage, ownImage, tellImage } from '../account/images.ts'
 import { defaultLimits, noLimits } from '../account/limits.ts'
 import { admit, assertSnapshotRoom } from '../account/quotas.ts'
 import { deriveAuditKey } from '../audit/key.ts'
@@ -21,18 +30,21 @@ import type {
   HistoryInput,
   Idempotent,
   IdempotentInput,
+  ImageEntry,
   IndexEntry,
   InUse,
   Key,
   KeyRecord,
   ListInput,
   NewWebhook,
+  OwnImage,
   Snapshot,
 } from '../ports.ts'
 import { ratesOf } from '../rates.ts'
 import { deleteSnapshot, findSnapshot, pendingMs, sweepSnapshots } from '../snapshot/kept.ts'
 import { DeliveryTable } from '../store/deliveries.ts'
 import { IdempotencyTable } from '../store/idempotency.ts'
+import { ImageTable } from '../store/images.ts'
 import { KeyTable } from '../store/keys.ts'
 import { MachineTable } from '../store/machines.ts'
 import { accountSchema, migrate } from '../store/migrations.ts'
@@ -50,6 +62,7 @@ interface Tables {
   readonly calls: IdempotencyTable
   readonly sandboxes: SandboxIndex
   readonly snapshots: SnapshotTable
+  readonly images: ImageTable
   readonly webhooks: WebhookTable
   readonly deliveries: DeliveryTable
   readonly outbox: Outbox
@@ -113,8 +126,14 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
     })
   }
 
-  admit(input: AdmitInput): Promise<Outcome<void>> {
-    return outcome('admit a sandbox', () => admit(this.#opened().machines, this.#limits(), input, systemClock.now()))
+  admit(input: AdmitInput): Promise<Outcome<OwnImage | undefined>> {
+    return outcome('admit a sandbox', () => {
+      const tables = this.#opened()
+      const own = input.image === undefined ? undefined : ownImage(tables, input.image.region, input.image.name)
+      const { vcpus, mem_mib: memMib } = own?.kind === 'build' ? own.snapshot.spec : { ...input, mem_mib: input.memMib }
+      admit(tables.machines, this.#limits(), { ...input, vcpus, memMib }, systemClock.now())
+      return own
+    })
   }
 
   async dismiss(sandboxes: readonly string[]): Promise<void> {
@@ -204,7 +223,10 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
 
   beginSnapshot(snapshot: Omit<Snapshot, 'sizeBytes'>): Promise<Outcome<void>> {
     return outcome('begin a snapshot', async () => {
-      const { machines, snapshots, agenda } = this.#opened()
+      const { machines, snapshots, images, agenda } = this.#opened()
+      if (snapshot.image !== undefined && images.get(snapshot.image) === undefined) {
+        throw new AppError('conflict', 'cannot snapshot the sandbox: its image was deleted meanwhile')
+      }
       assertSnapshotRoom(machines, snapshots, this.#limits(), snapshot.id, systemClock.now())
       snapshots.begin(snapshot)
       await agenda.notLaterThan(systemClock.now() + pendingMs)
@@ -233,6 +255,60 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
 
   deleteSnapshot(region: string, id: string): Promise<Outcome<void>> {
     return outcome('delete a snapshot', () => deleteSnapshot(this.#find()?.snapshots, objectsOf(this.env), region, id))
+  }
+
+  beginImage(entry: ImageEntry): Promise<Outcome<void>> {
+    return outcome('begin an image', () => {
+      this.#dropImages(beginImage(this.#opened(), this.#limits(), entry, systemClock.now()))
+    })
+  }
+
+  tellImage(entry: ImageEntry): Promise<Outcome<boolean>> {
+    return outcome('take an image', async () => {
+      const tables = this.#opened()
+      const dropped = this.ctx.storage.transactionSync(() => tellImage(tables, entry))
+      if (dropped !== undefined) this.#dropImages(dropped)
+      await this.#sweepSoon(tables)
+      return dropped !== undefined
+    })
+  }
+
+  async images(region: string): Promise<ImageRecord[]> {
+    return this.#find()?.images.list(region) ?? []
+  }
+
+  image(region: string, named: string): Promise<Outcome<ImageRecord>> {
+    return outcome('find an image', () => findImage(this.#find()?.images, region, named).record)
+  }
+
+  deleteImage(region: string, named: string): Promise<Outcome<ImageRecord>> {
+    return outcome('delete an image', async () => {
+      const tables = this.#find()
+      const { id } = findImage(tables?.images, region, named)
+      const opened = this.#opened()
+      const record = this.ctx.storage.transactionSync(() => deleteImage(opened, region, named))
+      this.#dropImages({ images: [id] })
+      await this.#sweepSoon(opened)
+      return record
+    })
+  }
+
+  /** Their objects are told; one that is not told finds out when it tells of itself. */
+  #dropImages({ images }: Dropped): void {
+    const account = this.ctx.storage.kv.get<Account>('account')?.id ?? ''
+    const { image } = objectsOf(this.env)
+    for (const id of images)
+      this.ctx.waitUntil(
+        image(id)
+          .drop(account)
+          .catch(() => undefined),
+      )
+  }
+
+  /** What images were made of goes from its runner as soon as may be. */
+  async #sweepSoon({ snapshots, agenda }: Tables): Promise<void> {
+    const [oldest] = snapshots.pending()
+    if (oldest !== undefined) await agenda.notLaterThan(Math.max(systemClock.now(), oldest.createdAt + pendingMs))
   }
 
   /** Sends what webhooks are to be told, and looks after snapshots and sandboxes of which nobody knows how they are. */
@@ -287,6 +363,7 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
       agenda: new Agenda(this.ctx.storage, systemClock, this.#jobs(outbox, sandboxes, snapshots)),
       keys: new KeyTable(sql),
       machines: new MachineTable(sql),
+      images: new ImageTable(sql),
       calls: new IdempotencyTable(sql),
     }
     return this.#tables

@@ -1,10 +1,13 @@
 /** How one part finds another: each object by the name of what it owns. The one place where a stub gets its type. */
 
 import { type Env, locationHint } from '../env.ts'
+import { objectName } from '../iii/join.ts'
 import type {
   AccountPort,
+  Caller,
   ConsolePort,
   DirectoryPort,
+  ImagePort,
   KeyringPort,
   Objects,
   RegionPort,
@@ -21,6 +24,7 @@ export function objectsOf(env: Env): Objects {
     runner: (id) => stub<RunnerPort>(env.RUNNERS, id),
     console: (id) => stub<ConsolePort>(env.CONSOLES, id),
     directory: () => stub<DirectoryPort>(env.DIRECTORY, 'directory'),
+    image: (id, region) => stub<ImagePort>(env.IMAGES, id, hintOf(env, region)),
     keyring: () => stub<KeyringPort>(env.KEYRING, 'keyring'),
   }
 }
@@ -30,9 +34,19 @@ export function runnerFetcher(env: Env, id: string, region?: string): Fetcher {
   return env.RUNNERS.get(env.RUNNERS.idFromName(id), hintOf(env, region))
 }
 
+/** An image's object as a server of its events. */
+export function imageFetcher(env: Env, id: string): Fetcher {
+  return env.IMAGES.get(env.IMAGES.idFromName(id))
+}
+
 /** A console's object as a server of sockets. */
 export function consoleFetcher(env: Env, id: string): Fetcher {
   return env.CONSOLES.get(env.CONSOLES.idFromName(id))
+}
+
+/** The object of an account's workers, as a server of sockets. */
+export function iiiFetcher(env: Env, caller: Caller): Fetcher {
+  return env.III.get(env.III.idFromName(objectName(caller)), hintOf(env, caller.region))
 }
 
 function stub<Port>(

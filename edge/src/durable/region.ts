@@ -2,6 +2,7 @@
 
 import { DurableObject } from 'cloudflare:workers'
 import { systemClock } from '@portico/shared/clock'
+import type { RunnerPolicy } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import type { Env } from '../env.ts'
 import { type Outcome, outcome } from '../outcome.ts'
@@ -56,6 +57,18 @@ export class RegionObject extends DurableObject<Env> implements RegionPort {
   async images(): Promise<string[]> {
     await this.#fleet.checkTunnels(this.#inForce)
     return this.#fleet.images()
+  }
+
+  async policy(): Promise<RunnerPolicy | null> {
+    await this.#fleet.checkTunnels(this.#inForce)
+    return this.#fleet.policy()
+  }
+
+  puller(reference: string): Promise<Outcome<string>> {
+    return outcome('choose a runner', async () => {
+      await this.#fleet.checkTunnels(this.#inForce)
+      return this.#fleet.puller(reference)
+    })
   }
 
   place(input: PlaceInput): Promise<Outcome<string>> {

@@ -11,6 +11,7 @@ import { answer, refuse, type TunnelStream } from '@portico/shared/tunnel'
 import type { Usage } from '@portico/shared/usage'
 import { type Env, unreachableAfterMs } from '../env.ts'
 import { errorAnswer, isCall, readCall, readOwner, type TunnelOwner } from '../guest/wire.ts'
+import { isPull, readPull } from '../image/pull-wire.ts'
 import { logFailure } from '../log.ts'
 import { fromPlatform } from '../platform-errors.ts'
 import { isPortCall, readPortCall } from '../port/wire.ts'
@@ -37,6 +38,7 @@ import { migrate, runnerSchema } from '../store/migrations.ts'
 import { notConnected } from '../tunnel/ask.ts'
 import { readDial } from '../tunnel/dial.ts'
 import { guestCall } from '../tunnel/guest-call.ts'
+import { imagePull } from '../tunnel/image-pull.ts'
 import { portCall } from '../tunnel/port-call.ts'
 import { readNews } from '../tunnel/read-news.ts'
 import { type Session, Sessions } from '../tunnel/sessions.ts'
@@ -73,6 +75,9 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
     if (isPortCall(request)) {
       return portCall(() => this.#sessions.current(), readPortCall(request), request, systemClock)
     }
+    if (isPull(request)) {
+      return imagePull(() => this.#sessions.current(), readPull(request), request, systemClock)
+    }
     // The gate may still take the token of a runner that was removed a moment ago.
     if (this.#standing.removed !== undefined) return errorAnswer(wasRemoved)
     this.ctx.storage.kv.put('owner', readOwner(request))
@@ -80,16 +85,22 @@ export class RunnerObject extends DurableObject<Env> implements RunnerPort {
     return this.#sessions.accept(readDial(request.headers))
   }
 
-  create(sandbox: string, generation: number, spec: SandboxSpec): Promise<CallOutcome<Created>> {
-    return this.#noticing(() => this.#calls.create(sandbox, generation, spec))
+  create(sandbox: string, generation: number, spec: SandboxSpec, trace?: string): Promise<CallOutcome<Created>> {
+    return this.#noticing(() => this.#calls.create(sandbox, generation, spec, trace))
   }
 
-  restore(sandbox: string, generation: number, snapshot: string, spec: SandboxSpec): Promise<CallOutcome<Created>> {
-    return this.#noticing(() => this.#calls.restore(sandbox, generation, snapshot, spec))
+  restore(
+    sandbox: string,
+    generation: number,
+    snapshot: string,
+    spec: SandboxSpec,
+    trace?: string,
+  ): Promise<CallOutcome<Created>> {
+    return this.#noticing(() => this.#calls.restore(sandbox, generation, snapshot, spec, trace))
   }
 
-  fork(sandbox: string, generation: number, children: readonly string[]): Promise<CallOutcome<Forked>> {
-    return this.#noticing(() => this.#calls.fork(sandbox, generation, children))
+  fork(sandbox: string, generation: number, children: readonly string[], trace?: string): Promise<CallOutcome<Forked>> {
+    return this.#noticing(() => this.#calls.fork(sandbox, generation, children, trace))
   }
 
   update(sandbox: string, generation: number, idleTimeout: number): Promise<CallOutcome<null>> {

@@ -165,12 +165,12 @@ export class SandboxObject extends DurableObject<Env> implements SandboxPort {
     return outcome('resume a sandbox', () => resume(this.#life, caller))
   }
 
-  fork(caller: Caller, children: readonly string[]): Promise<Outcome<Forks>> {
-    return outcome('fork a sandbox', () => fork(this.#life, caller, children, this.#copied))
+  fork(caller: Caller, children: readonly string[], trace?: string): Promise<Outcome<Forks>> {
+    return outcome('fork a sandbox', () => fork(this.#life, caller, children, this.#copied, trace))
   }
 
-  snapshot(caller: Caller, id: string): Promise<Outcome<Snapshot>> {
-    return outcome('snapshot a sandbox', () => snapshot(this.#life, caller, id))
+  snapshot(caller: Caller, id: string, image?: string): Promise<Outcome<Snapshot>> {
+    return outcome('snapshot a sandbox', () => snapshot(this.#life, caller, id, image))
   }
 
   restore(input: RestoreInput): Promise<Outcome<RunRecord>> {

@@ -4,12 +4,17 @@
  */
 
 import { AppError } from '@portico/shared/errors'
-import type { KeyCall } from '../call.ts'
+import type { KeyCall, Services } from '../call.ts'
 import { runnerFetcher } from '../durable/objects.ts'
 import { reach } from '../platform-errors.ts'
 import type { Route } from '../ports.ts'
 import { guestError } from './guest-errors.ts'
 import { callRequest, type GuestCall, readAnswer } from './wire.ts'
+
+/** On whose behalf an agent is called, and by what way. */
+export interface GuestCaller extends Pick<KeyCall, 'env' | 'objects' | 'principal' | 'requestId'> {
+  readonly services: Pick<Services, 'routes'>
+}
 
 export interface GuestRequest {
   readonly method: GuestCall['method']
@@ -21,10 +26,14 @@ export interface GuestRequest {
   readonly waitMs: number
   /** How long the caller may take for one piece of the answer, where that is more than usual. */
   readonly patienceMs?: number
+  /** The body is in the form of `sealed-body.ts`. It may come slowly: a refusal waits for nothing of it. */
+  readonly sealed?: boolean
+  /** The `traceparent` of what the call starts. */
+  readonly trace?: string | undefined
 }
 
 /** The guest's successful answer; anything else is thrown as an error of the table. */
-export async function callGuest(call: KeyCall, sandbox: string, request: GuestRequest): Promise<Response> {
+export async function callGuest(call: GuestCaller, sandbox: string, request: GuestRequest): Promise<Response> {
   const first = await call.services.routes.find(call.objects, call.principal, sandbox)
   try {
     return await succeeded(await send(call, sandbox, first.route, request))
@@ -38,12 +47,13 @@ export async function callGuest(call: KeyCall, sandbox: string, request: GuestRe
   }
 }
 
-async function send(call: KeyCall, sandbox: string, route: Route, request: GuestRequest): Promise<Response> {
-  const { method, path, headers = {}, body = null, waitMs, patienceMs } = request
+async function send(call: GuestCaller, sandbox: string, route: Route, request: GuestRequest): Promise<Response> {
+  const { method, path, headers = {}, body = null, waitMs, patienceMs, sealed, trace } = request
   const { runner, generation } = route
   const patience = patienceMs === undefined ? {} : { patience_ms: patienceMs }
-  const limits = { wait_ms: waitMs, ...patience }
-  const guestCall = { sandbox, generation, method, path, headers, request_id: call.requestId, ...limits }
+  const limits = { wait_ms: waitMs, ...patience, ...(sealed ? { sealed, open_ended: true } : {}) }
+  const told = trace === undefined ? limits : { ...limits, trace }
+  const guestCall = { sandbox, generation, method, path, headers, request_id: call.requestId, ...told }
   const fetched = runnerFetcher(call.env, runner).fetch(...callRequest(guestCall, body))
   return readAnswer(await reach('reach the sandbox', fetched))
 }
@@ -58,7 +68,7 @@ function isCut(thrown: unknown): boolean {
 }
 
 /** What its object knows by now of a sandbox whose runner is away says more; nothing is sent a second time. */
-async function refusedSince(call: KeyCall, sandbox: string): Promise<void> {
+async function refusedSince(call: GuestCaller, sandbox: string): Promise<void> {
   call.services.routes.drop(sandbox)
   await call.services.routes.find(call.objects, call.principal, sandbox)
 }

@@ -14,12 +14,16 @@ export interface GuestCall {
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly request_id: string
+  /** The `traceparent` under which the runner's span stands. */
+  readonly trace?: string
   /** How long the guest may take to answer once it has the body. */
   readonly wait_ms: number
   /** How long the caller may take for one piece of the answer, where that is more than usual. */
   readonly patience_ms?: number
   /** The body goes on for as long as the call does: a refusal waits for nothing of it. */
   readonly open_ended?: boolean
+  /** The body says itself when it is whole (`sealed-body.ts`); without that it is not passed on as one. */
+  readonly sealed?: boolean
   /** The Worker has the body whole, so nobody has to wait for it. */
   readonly whole: boolean
   /** The whole body, where it is short: a request without a stream costs both sides much less. */

@@ -3,10 +3,11 @@
  * of this surface is the names, the states and the token that goes along.
  */
 
-import { createRequest, errorBody, forkResponse, type RunRecord, runRecord } from '@portico/shared/api'
-import { AppError, isErrorCode } from '@portico/shared/errors'
+import { createRequest, forkResponse, type RunRecord, runRecord } from '@portico/shared/api'
+import { AppError } from '@portico/shared/errors'
 import type { Call, KeyCall } from '../call.ts'
 import { Refusal } from '../middleware/refusal.ts'
+import { succeeded } from '../middleware/succeeded.ts'
 import { unwrap } from '../outcome.ts'
 import { reach } from '../platform-errors.ts'
 import { forkRun } from '../routes/copies.ts'
@@ -102,12 +103,4 @@ export async function refuseMethod({ request: { method } }: Call<'public'>): Pro
     throw new Refusal('method_not_allowed', why, { headers: { allow: 'POST' }, status: 405 })
   }
   throw new AppError('unsupported', 'cannot call the method: iris.public.v1.SandboxService has none of this name')
-}
-
-/** What a route of `/v1/runs` answered. One that is repeated by its `Idempotency-Key` may tell the error of its first call. */
-async function succeeded(response: Response): Promise<unknown> {
-  const body: unknown = await response.json()
-  if (response.status < 400) return body
-  const { code, error } = errorBody.parse(body)
-  throw new AppError(isErrorCode(code) ? code : 'internal', error)
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Clock } from '@portico/shared/clock'
+import type { RunnerPolicy } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import type { DrainMode, DrainState, PlaceInput, ReserveInput, RunnerInfo, RunnerReport } from '../ports.ts'
 import type { ReservationStore } from '../store/reservations.ts'
@@ -132,10 +133,39 @@ export class Fleet {
     }
   }
 
-  /** Names of images that connected runners offer. */
+  /**
+   * Names of images that connected runners offer to everybody, in alphabetical order. References of a registry are not among them: a runner lists
+   * those that somebody pulled, for placement, and what one account pulls is no other one's business.
+   */
   images(): string[] {
     const usable = [...this.#members.values()].filter((one) => one.connected && !one.draining)
-    return [...new Set(usable.flatMap((one) => [...one.images]))].sort()
+    const names = new Set(usable.flatMap((one) => [...one.images].filter((name) => !name.includes('/'))))
+    for (const { name } of this.policy()?.catalog ?? []) names.add(name)
+    return [...names].sort()
+  }
+
+  /** The defaults of the first connected runner that states them, with the catalogs of all; a name that two have is the first one's. */
+  policy(): RunnerPolicy | null {
+    const usable = [...this.#members.values()].filter((one) => one.connected && !one.draining)
+    const policies = usable.flatMap(({ row }) => row.report?.policy ?? [])
+    const [first] = policies
+    if (first === undefined) return null
+    const catalog = new Map<string, RunnerPolicy['catalog'][number]>()
+    for (const entry of policies.flatMap((policy) => policy.catalog)) {
+      if (!catalog.has(entry.name)) catalog.set(entry.name, entry)
+    }
+    return { ...first, catalog: [...catalog.values()] }
+  }
+
+  /** Where an image is pulled to: a runner that has it already, or else the one with the least to do. */
+  puller(reference: string): string {
+    const usable = [...this.#members.values()].filter((one) => one.connected && !one.draining)
+    const [best] = usable.toSorted(
+      (a, b) => Number(b.images.has(reference)) - Number(a.images.has(reference)) || a.load - b.load,
+    )
+    if (best === undefined)
+      throw new AppError('no_runner', 'cannot pull the image: no runner of the region is connected')
+    return best.id
   }
 
   /** Ids of those that the operator empties. */

@@ -12,7 +12,7 @@ export interface Sum {
 }
 
 /** Longer than the longest create; a promise that nobody kept or released ends by itself. */
-export const promiseMs = 300_000
+export const promiseMs = 360_000
 
 const none: Sum = { memMib: 0, vcpus: 0, slots: 0 }
 

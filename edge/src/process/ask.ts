@@ -17,6 +17,8 @@ export interface Question {
   readonly path: string
   readonly json?: object
   readonly waitMs?: number
+  /** The `traceparent` of what it starts. */
+  readonly trace?: string | undefined
 }
 
 /** A process as its agent tells it after the call. */
@@ -36,9 +38,9 @@ export async function askGuest<Schema extends z.ZodType>(
   question: Question,
   schema: Schema,
 ): Promise<z.output<Schema>> {
-  const { method, path, json } = question
+  const { method, path, json, trace } = question
   const content = json === undefined ? {} : jsonContent(json)
-  const asked = { method, path, waitMs: question.waitMs ?? waitMs, ...content }
+  const asked = { method, path, waitMs: question.waitMs ?? waitMs, trace, ...content }
   return await readAnswer(await callGuest(call, sandbox, asked), schema)
 }
 

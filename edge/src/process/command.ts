@@ -1,6 +1,7 @@
 /** Commands as the API takes them, put as the agent takes them. */
 
 import { execRequest, type SpawnRequest } from '@portico/shared/api'
+import { AppError } from '@portico/shared/errors'
 import type { GuestExecRequest, GuestSpawnRequest } from '@portico/shared/guest'
 import { z } from 'zod'
 
@@ -28,14 +29,29 @@ export function spawnCommand(body: SpawnRequest): GuestSpawnRequest {
   }
 }
 
-function basics({ command, env, cwd, user, stdin }: CommandRequest | SpawnRequest): GuestExecRequest {
+function basics({ env, cwd, user, stdin, ...body }: CommandRequest | SpawnRequest): GuestExecRequest {
   return {
-    ...(typeof command === 'string' ? { shell: command } : { argv: command }),
+    ...words(body),
     ...(env === undefined ? {} : { env }),
     ...(cwd === undefined ? {} : { cwd }),
     ...(user === undefined ? {} : { user }),
     ...(stdin === undefined ? {} : { stdin: base64(encoder.encode(stdin)) }),
   }
+}
+
+/** What is to be run. */
+function words({
+  command,
+  entrypoint,
+  args,
+}: Pick<CommandRequest, 'command' | 'entrypoint' | 'args'>): GuestExecRequest {
+  const none = command.length === 0
+  if (none !== (entrypoint === true))
+    throw new AppError('invalid_request', 'cannot run the command: give either command, or entrypoint: true')
+  if (!none && args !== undefined)
+    throw new AppError('invalid_request', 'cannot run the command: args goes with entrypoint alone')
+  if (none) return { entrypoint: true, ...(args === undefined ? {} : { args }) }
+  return typeof command === 'string' ? { shell: command } : { argv: command }
 }
 
 function milliseconds(seconds: number): number {

@@ -6,6 +6,7 @@ import type { GuestSpawnRequest } from '@portico/shared/guest'
 import { noteCall } from '../audit/calls.ts'
 import type { KeyCall } from '../call.ts'
 import { once } from '../middleware/idempotency.ts'
+import { traced } from '../tracing/span.ts'
 import { askProcess } from './ask.ts'
 
 /** After these the process may run. */
@@ -31,7 +32,10 @@ export function startProcess(
 
 async function started(call: KeyCall, sandbox: string, json: GuestSpawnRequest): Promise<ProcessRecord> {
   try {
-    return await askProcess(call, sandbox, { method: 'POST', path: '/processes', json })
+    const about = { 'portico.sandbox.id': sandbox, 'portico.detached': true }
+    return await traced(call, 'sandbox.exec', about, ({ trace }) =>
+      askProcess(call, sandbox, { method: 'POST', path: '/processes', json, trace }),
+    )
   } catch (thrown) {
     const error = AppError.from(thrown)
     if (!unsure.includes(error.code)) throw error

@@ -11,16 +11,22 @@ import { reach } from '../platform-errors.ts'
 import { addressed } from '../port/addresses.ts'
 import type { Forks, Snapshot } from '../ports.ts'
 import { snapshotNotFound } from '../snapshot/kept.ts'
+import { type Span, traced } from '../tracing/span.ts'
 import { timestamp } from './accounts.ts'
 import { sandboxOf } from './runs.ts'
 
 /** `POST /v1/runs/{id}/fork` */
 export async function forkRun(call: Call<'key', ForkRequest>): Promise<Response> {
-  const { sandbox } = sandboxOf(call)
+  const { id, sandbox } = sandboxOf(call)
   const ids = Array.from({ length: call.body.count }, () => newSandboxId())
   return once(call, ids, async (children, again) => {
     const before = again ? await forkedBefore(call, children) : undefined
-    const made = before ?? unwrap(await reach('fork the sandbox', sandbox.fork(call.principal, children)))
+    const about = { 'portico.sandbox.id': id, 'portico.children': children.length }
+    const fork = () =>
+      traced(call, 'sandbox.fork', about, async ({ trace }) =>
+        unwrap(await reach('fork the sandbox', sandbox.fork(call.principal, children, trace))),
+      )
+    const made = before ?? (await fork())
     const body: ForkResponse = {
       forks: made.forks.map((record) => addressed(record, call)),
       failed: made.failed.map(({ code, message }) => ({ error: message, code })),
@@ -66,21 +72,24 @@ async function snapshotBefore({ objects, principal }: KeyCall, id: string): Prom
 
 /** `POST /v1/runs/restore` */
 export async function restoreRun(call: Call<'key', RestoreRequest>): Promise<Response> {
-  return once(call, [newSandboxId()], ([sandbox = '']) => restoreAs(call, sandbox))
+  return once(call, [newSandboxId()], ([sandbox = '']) => {
+    const about = { 'portico.sandbox.id': sandbox, 'portico.region': call.principal.region }
+    return traced(call, 'sandbox.restore', about, (span) => restoreAs(call, sandbox, span))
+  })
 }
 
-async function restoreAs(call: Call<'key', RestoreRequest>, sandbox: string): Promise<Response> {
+async function restoreAs(call: Call<'key', RestoreRequest>, sandbox: string, { trace }: Span): Promise<Response> {
   const { body, objects, principal } = call
   const id = parseSnapshotId(body.snapshot_id)
   if (id === undefined) throw snapshotNotFound()
   const found = objects.account(principal.account).snapshot(principal.region, id)
-  const { runner, spec: saved } = unwrap(await reach('find the snapshot', found))
+  const { runner, spec: saved, resolvedImage: boots } = unwrap(await reach('find the snapshot', found))
   const { timeout = saved.idle_timeout, auto_resume = saved.auto_resume, on_idle = saved.on_idle, env = {} } = body
   const { name = null, labels = {} } = body
   const spec = { ...saved, idle_timeout: timeout, auto_resume, on_idle, env }
   call.subject.sandbox = sandbox
   const room = { action: 'restore the sandbox', sandboxes: [sandbox], vcpus: spec.vcpus, memMib: spec.mem_mib }
-  const input = { ...principal, sandbox, snapshot: id, runner, spec, marks: { name, labels } }
+  const input = { ...principal, sandbox, trace, snapshot: id, runner, spec, boots, marks: { name, labels } }
   const record = await admitted(objects.account(principal.account), room, () =>
     objects.sandbox(sandbox, principal.region).restore(input),
   )

@@ -9,10 +9,17 @@ import { jsonContent, waitMs } from '../process/ask.ts'
 import { type CommandRequest, execCommand } from '../process/command.ts'
 import { followed } from '../process/follow.ts'
 import { encodingOf, holderPatienceMs, processIdPattern } from '../process/output-query.ts'
+import { type Span, traced } from '../tracing/span.ts'
 import { sandboxOf } from './runs.ts'
 
 export async function execStream(call: Call<'key', CommandRequest>): Promise<Response> {
   const { id } = sandboxOf(call)
+  return traced(call, 'sandbox.exec', { 'portico.sandbox.id': id, 'portico.streamed': true }, (span) =>
+    stream(call, id, span),
+  )
+}
+
+async function stream(call: Call<'key', CommandRequest>, id: string, span: Span): Promise<Response> {
   const { body, requestId, url } = call
   if (body.detach) {
     throw new AppError('invalid_request', 'cannot stream the command: with detach it is started by POST …/processes')
@@ -26,10 +33,19 @@ export async function execStream(call: Call<'key', CommandRequest>): Promise<Res
       ...jsonContent({ ...execCommand(body), follow: true }),
       waitMs,
       patienceMs: holderPatienceMs,
+      trace: span.trace,
     })
     const first = encodeEvent('process', { id: processOf(output) })
-    const over = (how: { exit_code: number } | AppError) =>
-      how instanceof AppError ? notes.failed(how) : notes.ended(how.exit_code)
+    const end = span.hold()
+    const over = (how: { exit_code: number } | AppError) => {
+      if (how instanceof AppError) {
+        notes.failed(how)
+        return end(how)
+      }
+      notes.ended(how.exit_code)
+      span.note({ 'portico.exit_code': how.exit_code })
+      end()
+    }
     return followed(call, output, { sandbox: id, translation, first, over })
   } catch (thrown) {
     notes.failed(thrown)

@@ -7,6 +7,7 @@ import { callGuest } from '../guest/call-guest.ts'
 import { jsonContent } from '../process/ask.ts'
 import { type CommandRequest, execCommand, spawnCommand } from '../process/command.ts'
 import { startProcess } from '../process/start.ts'
+import { type Span, traced } from '../tracing/span.ts'
 import { sandboxOf } from './runs.ts'
 
 /** The agent ends the command at its timeout; so long after that its answer must be here. */
@@ -16,6 +17,11 @@ export async function exec(call: Call<'key', CommandRequest>): Promise<Response>
   const { id } = sandboxOf(call)
   const { body } = call
   if (body.detach) return startProcess(call, id, body.command, spawnCommand(body))
+  return traced(call, 'sandbox.exec', { 'portico.sandbox.id': id }, (span) => run(call, id, span))
+}
+
+async function run(call: Call<'key', CommandRequest>, id: string, span: Span): Promise<Response> {
+  const { body } = call
   const command = execCommand(body)
   const notes = new ExecNotes(call, id, body.command)
   try {
@@ -24,9 +30,11 @@ export async function exec(call: Call<'key', CommandRequest>): Promise<Response>
       path: '/exec',
       ...jsonContent(command),
       waitMs: command.timeout_ms + graceMs,
+      trace: span.trace,
     })
     const { exitCode, body: passed } = await readExitCode(answer)
     notes.ended(exitCode)
+    if (exitCode !== null) span.note({ 'portico.exit_code': exitCode })
     return new Response(passed, { headers: { 'content-type': 'application/json' } })
   } catch (thrown) {
     notes.failed(thrown)

@@ -30,10 +30,11 @@ export interface Row<Who extends Access = Access, Rule extends BodyRule = BodyRu
   readonly needs: Who extends 'key' ? Need : null
   readonly body: Rule
   /**
-   * Where no header has a key, `?token=` may: a browser's WebSocket sends no headers. `link` takes the token of a link in its place, too. URLs are never
+   * Where no header has a key, `?token=` may: a browser's WebSocket sends no headers. `link` takes the token of a link in its place, too, and with `path` the key is a part
+   * of the path that is called so: `:key`. URLs are never
    * logged, and the token goes no further than the gate.
    */
-  readonly token?: 'key' | 'link'
+  readonly token?: 'key' | 'link' | 'path'
   /** Whose rules of requests and errors hold; those of the API unless told. */
   readonly protocol?: 'connect'
   /** Whether each of its calls is logged; of other rows only what fails on our side is. */

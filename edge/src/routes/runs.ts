@@ -10,33 +10,43 @@ import {
 import { AppError } from '@portico/shared/errors'
 import { newSandboxId, parseSandboxId } from '@portico/shared/ids'
 import { z } from 'zod'
-import { admitted } from '../account/admission.ts'
 import type { Call, KeyCall } from '../call.ts'
+import { createOf, machineOf } from '../image/create.ts'
 import { once } from '../middleware/idempotency.ts'
 import { unwrap } from '../outcome.ts'
 import { reach } from '../platform-errors.ts'
 import { addressed } from '../port/addresses.ts'
 import type { Patch, SandboxPort } from '../ports.ts'
 import { costOf } from '../rates.ts'
+import { traced } from '../tracing/span.ts'
 import { listInput } from './list-query.ts'
 
 /** The documented request, and the one undocumented security setting that is known to be sent. */
-export const runRequest = createRequest.extend({ credentials_v2: z.unknown().optional() })
+const { vcpus, mem_mib, disk_mib } = createRequest.shape
+export const runRequest = createRequest.extend({
+  credentials_v2: z.unknown().optional(),
+  // Whether they were asked for matters: an image that was built has a machine of its own.
+  vcpus: vcpus.unwrap().optional(),
+  mem_mib: mem_mib.unwrap().optional(),
+  disk_mib: disk_mib.unwrap().optional(),
+})
 type RunRequest = z.output<typeof runRequest>
 
 /** `POST /v1/runs` */
 export async function createRun(call: Call<'key', RunRequest>): Promise<Response> {
-  const { body, objects, principal } = call
+  const { body, principal } = call
   refuseUnsupported(body)
-  const { image, vcpus, mem_mib, disk_mib, timeout, env, auto_resume, on_idle, name = null, labels } = body
-  const spec = { image, vcpus, mem_mib, disk_mib, idle_timeout: timeout, env, auto_resume, on_idle }
-  return once(call, [newSandboxId()], async ([sandbox = '']) => {
+  const { image, timeout, env, auto_resume, on_idle, name = null, labels } = body
+  const spec = { image, idle_timeout: timeout, env, auto_resume, on_idle }
+  const machine = { vcpus: body.vcpus, mem_mib: body.mem_mib, disk_mib: body.disk_mib }
+  const same = { ...call, url: call.url, body: { ...body, ...machineOf(machine) } }
+  return once(same, [newSandboxId()], async ([sandbox = '']) => {
     call.subject.sandbox = sandbox
-    const room = { action: 'create the sandbox', sandboxes: [sandbox], vcpus, memMib: mem_mib }
-    const input = { ...principal, sandbox, spec, marks: { name, labels } }
-    const create = () => objects.sandbox(sandbox, principal.region).create(input)
-    const record = await admitted(objects.account(principal.account), room, create)
-    return Response.json(addressed(record, call), { status: 201 })
+    const about = { 'portico.sandbox.id': sandbox, 'portico.region': principal.region, 'portico.image': image }
+    return traced(call, 'sandbox.create', about, async ({ trace }) => {
+      const record = await createOf(call, { sandbox, principal, spec, machine, marks: { name, labels }, trace })
+      return Response.json(addressed(record, call), { status: 201 })
+    })
   })
 }
 

@@ -13,6 +13,7 @@ import {
   updateRequest,
   webhookRequest,
 } from '@portico/shared/api'
+import { iiiRows } from '../iii/rows.ts'
 import { gatewayRows } from '../iris/gateway-rows.ts'
 import { commandRequest } from '../process/command.ts'
 import { createAccount, createKey, listAccounts, listKeys, readAccount, revokeKey, setLimits } from './accounts.ts'
@@ -25,7 +26,7 @@ import { execStream } from './exec-stream.ts'
 import { download, list, upload } from './files.ts'
 import { health } from './health.ts'
 import { readAccountUsage, readHistory } from './history.ts'
-import { images } from './images.ts'
+import { deleteImage, imageBody, imageEvents, listImages, makeImage, mostBodyBytes, readImage } from './images.ts'
 import { insideRows } from './inside-rows.ts'
 import { front, page, pageAsset, toPage } from './page.ts'
 import { linkPort, listPorts, proxyPort, readPort, writePort } from './ports.ts'
@@ -72,7 +73,32 @@ export const table: readonly Row[] = [
     handle: pageAsset,
   }),
 
-  row({ path: '/v1/images', methods: ['GET'], access: 'key', needs: 'read', body: none, handle: images }),
+  row({ path: '/v1/images', methods: ['GET'], access: 'key', needs: 'read', body: none, handle: listImages }),
+  change({
+    path: '/v1/images',
+    methods: ['POST'],
+    access: 'key',
+    needs: 'manage',
+    body: { ...json(imageBody), maxBytes: mostBodyBytes },
+    handle: makeImage,
+  }),
+  row({ path: '/v1/images/:image', methods: ['GET'], access: 'key', needs: 'read', body: none, handle: readImage }),
+  change({
+    path: '/v1/images/:image',
+    methods: ['DELETE'],
+    access: 'key',
+    needs: 'manage',
+    body: none,
+    handle: deleteImage,
+  }),
+  row({
+    path: '/v1/images/:image/events',
+    methods: ['GET'],
+    access: 'key',
+    needs: 'read',
+    body: none,
+    handle: imageEvents,
+  }),
   row({ path: '/v1/runs', methods: ['GET'], access: 'key', needs: 'read', body: none, handle: listRuns }),
   change({
     path: '/v1/runs',
@@ -411,6 +437,7 @@ export const table: readonly Row[] = [
   change({ path: '/v1/runner/tunnel', methods: ['GET'], access: 'runner', needs: null, body: none, handle: tunnel }),
 
   ...gatewayRows,
+  ...iiiRows,
   row({
     path: '/.well-known/jwks.json',
     methods: ['GET'],

@@ -27,9 +27,9 @@ export class RunnerCalls {
     this.#clock = clock
   }
 
-  async create(sandbox: string, generation: number, spec: SandboxSpec): Promise<CallOutcome<Created>> {
+  async create(sandbox: string, generation: number, spec: SandboxSpec, trace?: string): Promise<CallOutcome<Created>> {
     this.#expect(sandbox, generation)
-    const made = await this.#ask('sandbox.create', { sandbox, generation, spec })
+    const made = await this.#ask('sandbox.create', { sandbox, generation, spec, ...traceOf(trace) })
     return this.#made(sandbox, generation, made)
   }
 
@@ -38,16 +38,22 @@ export class RunnerCalls {
     generation: number,
     snapshot: string,
     spec: SandboxSpec,
+    trace?: string,
   ): Promise<CallOutcome<Created>> {
     this.#expect(sandbox, generation)
-    const made = await this.#ask('sandbox.restore', { sandbox, generation, snapshot, spec })
+    const made = await this.#ask('sandbox.restore', { sandbox, generation, snapshot, spec, ...traceOf(trace) })
     return this.#made(sandbox, generation, made)
   }
 
-  async fork(sandbox: string, generation: number, children: readonly string[]): Promise<CallOutcome<Forked>> {
+  async fork(
+    sandbox: string,
+    generation: number,
+    children: readonly string[],
+    trace?: string,
+  ): Promise<CallOutcome<Forked>> {
     for (const child of children) this.#expect(child, childGeneration)
     const asked = children.map((child) => ({ sandbox: child, generation: childGeneration }))
-    const forked = await this.#ask('sandbox.fork', { sandbox, generation, children: asked })
+    const forked = await this.#ask('sandbox.fork', { sandbox, generation, children: asked, ...traceOf(trace) })
     if (!forked.ok) {
       if (forked.reached !== 'unknown') for (const child of children) this.#assigned.remove(child, childGeneration)
       return forked
@@ -138,6 +144,10 @@ export class RunnerCalls {
 const unanswered = {
   code: 'protocol_error',
   message: 'cannot fork the sandbox: its runner did not say what became of it',
+}
+
+function traceOf(trace: string | undefined): { trace?: string } {
+  return trace === undefined ? {} : { trace }
 }
 
 function nothing(answer: CallOutcome<unknown>): CallOutcome<null> {

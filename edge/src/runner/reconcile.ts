@@ -29,7 +29,7 @@ export interface Untold {
 const settled: readonly Reported['state'][] = ['running', 'hibernated', 'error']
 
 /** A create that nobody has heard of for so long is not under way any more. */
-export const unconfirmedMs = 300_000
+export const unconfirmedMs = 360_000
 
 /** A region's clock and this one may differ by so much. */
 const clockSkewMs = 60_000

@@ -5,6 +5,7 @@
  */
 
 import type { RunRecord } from '@portico/shared/api'
+import type { SandboxSpec } from '@portico/shared/control'
 import { AppError, type WireError } from '@portico/shared/errors'
 import { after } from '@portico/shared/lifecycle'
 import { reach } from '../platform-errors.ts'
@@ -47,8 +48,8 @@ async function makeSomewhere(life: Life, input: CreateInput): Promise<RunRecord>
 }
 
 async function place(life: Life, input: CreateInput, avoid: string[], refusal: AppError | undefined): Promise<Fence> {
-  const { sandbox, region, spec } = input
-  const need = { sandbox, region, image: spec.image, memMib: spec.mem_mib, vcpus: spec.vcpus, avoid }
+  const { sandbox, region, spec, boots = spec.image } = input
+  const need = { sandbox, region, image: boots, memMib: spec.mem_mib, vcpus: spec.vcpus, avoid }
   const placed = await reach('create the sandbox', life.objects.region(region).place(need)).catch((thrown) => {
     throw giveUp(life, AppError.from(thrown))
   })
@@ -64,7 +65,13 @@ async function place(life: Life, input: CreateInput, avoid: string[], refusal: A
 
 function askRunner(life: Life, fence: Fence, input: CreateInput): Promise<CallOutcome<Created>> {
   const runner = life.objects.runner(fence.runner)
-  return asked('create the sandbox', runner.create(input.sandbox, fence.generation, input.spec))
+  const spec = bootSpec(input)
+  return asked('create the sandbox', runner.create(input.sandbox, fence.generation, spec, input.trace))
+}
+
+/** As the runner gets it: names of the account's own mean nothing to it. */
+export function bootSpec({ spec, boots = spec.image }: CreateInput): SandboxSpec {
+  return { ...spec, image: boots }
 }
 
 /** It runs. */

@@ -25,6 +25,7 @@ export async function fork(
   caller: Caller,
   children: readonly string[],
   { settings, store }: Copied,
+  trace?: string,
 ): Promise<Forks> {
   const record = life.usable(caller)
   assertAllowed(record, 'copy', action)
@@ -36,7 +37,7 @@ export async function fork(
   unwrap(await reach(action, account.admit({ ...roomOf(record, action), sandboxes })))
   let made: readonly string[] = []
   try {
-    const forks = await forkAdmitted(life, { record, fence, ports: settings().all(), store }, children)
+    const forks = await forkAdmitted(life, { record, fence, ports: settings().all(), store, trace }, children)
     made = forks.forks.map(({ id }) => id)
     return forks
   } finally {
@@ -56,6 +57,8 @@ interface Parent {
   readonly fence: Fence
   readonly ports: ChildInput['ports']
   readonly store: Store
+  /** Of the call. */
+  readonly trace: string | undefined
 }
 
 async function forkAdmitted(life: Life, parent: Parent, children: readonly string[]): Promise<Forks> {
@@ -69,7 +72,7 @@ async function forkAdmitted(life: Life, parent: Parent, children: readonly strin
   const answer: CallOutcome<Forked> | undefined =
     expected.length === 0
       ? undefined
-      : await askedAgain(action, life.clock, () => runner.fork(record.id, fence.generation, expected))
+      : await askedAgain(action, life.clock, () => runner.fork(record.id, fence.generation, expected, parent.trace))
   const settled = await Promise.all(expected.map((child) => settleOne(life, child, entryOf(answer, child))))
   const failed = [
     ...announced.flatMap((one) => (one.ok ? [] : [one.error])),

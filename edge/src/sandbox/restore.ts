@@ -7,7 +7,7 @@ import { reach } from '../platform-errors.ts'
 import type { RestoreInput } from '../ports.ts'
 import { createdBefore } from './again.ts'
 import { asked } from './asked.ts'
-import { fail, giveBackPlace, giveUp, overtaken, ready } from './create.ts'
+import { bootSpec, fail, giveBackPlace, giveUp, overtaken, ready } from './create.ts'
 import type { Life } from './life.ts'
 import { newRecord } from './record.ts'
 
@@ -27,7 +27,7 @@ export function restore(life: Life, input: RestoreInput): Promise<RunRecord> {
 }
 
 async function makeThere(life: Life, input: RestoreInput): Promise<RunRecord> {
-  const { region, runner, sandbox, snapshot, spec } = input
+  const { region, runner, sandbox, snapshot, spec, trace } = input
   const need = { region, runner, sandboxes: [sandbox], memMib: spec.mem_mib, vcpus: spec.vcpus }
   try {
     unwrap(await reach(action, life.objects.region(region).reserve(need)))
@@ -40,7 +40,10 @@ async function makeThere(life: Life, input: RestoreInput): Promise<RunRecord> {
   }
   const { generation } = life.change({ runner, generation: life.known.generation + 1 })
   life.inBackground('tell the account', life.publish())
-  const answer = await asked(action, life.objects.runner(runner).restore(sandbox, generation, snapshot, spec))
+  const answer = await asked(
+    action,
+    life.objects.runner(runner).restore(sandbox, generation, snapshot, bootSpec(input), trace),
+  )
   if (!life.holds({ runner, generation }) || life.known.state !== 'creating') throw overtaken(life)
   if (!answer.ok) throw fail(life, answer)
   return ready(life, answer.value)

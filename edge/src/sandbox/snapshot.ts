@@ -12,15 +12,16 @@ import { admitAwake } from './room.ts'
 
 const action = 'snapshot the sandbox'
 
-/** Saves the state of this moment under a new id. */
-export async function snapshot(life: Life, caller: Caller, id: string): Promise<Snapshot> {
+/** Saves the state of this moment under a new id, for its owner or as the substance of an image. */
+export async function snapshot(life: Life, caller: Caller, id: string, image?: string): Promise<Snapshot> {
   const record = life.usable(caller)
   assertAllowed(record, 'copy', action)
   const fence = captureFence(record)
   if (fence === undefined) throw notFound()
   const { region, spec } = record
   const resolvedImage = record.resolvedImage ?? spec.image
-  const noted = { id, region, run: record.id, runner: fence.runner, createdAt: life.clock.now(), resolvedImage, spec }
+  const of = { region, run: record.id, runner: fence.runner, resolvedImage, spec }
+  const noted = { id, ...of, createdAt: life.clock.now(), ...(image === undefined ? {} : { image }) }
   const account = life.objects.account(record.account)
   await admitAwake(life, record, action)
   unwrap(await reach(action, account.beginSnapshot(noted)))

@@ -17,7 +17,7 @@ const mostAtOnce = 50
 /** The account's snapshot in this region. */
 export function findSnapshot(table: SnapshotTable | undefined, region: string, id: string): Snapshot {
   const found = table?.get(id)
-  if (found === undefined || found.region !== region) throw snapshotNotFound()
+  if (found === undefined || found.region !== region || found.image !== undefined) throw snapshotNotFound()
   return found
 }
 

@@ -5,7 +5,7 @@ import { DeliveryTable, triesInOrder } from './deliveries.ts'
 import { deliverySteps } from './delivery-steps.ts'
 import { accountSchema, migrate } from './migrations.ts'
 
-const before = accountSchema.slice(0, accountSchema.length - deliverySteps.length)
+const before = accountSchema.slice(0, accountSchema.indexOf(deliverySteps[0] ?? ''))
 const start = 1_800_000_000_000
 const bounds = { pending: 100_000, pendingOfAll: 1_000_000, done: 1000 }
 const failed = { state: 'pending', last_status: 500, last_error: 'no', next_at: start + 1 } as const

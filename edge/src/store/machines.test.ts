@@ -86,7 +86,7 @@ class Writes {
         this.#index.forget(step[1])
         break
       case 'snapshot':
-        this.#write("INSERT OR IGNORE INTO snapshots VALUES (?, '', '', '', 1, 0, '', '')", step[1])
+        this.#write("INSERT OR IGNORE INTO snapshots VALUES (?, '', '', '', 1, 0, '', '', NULL, 0)", step[1])
         break
       case 'delete':
         this.#write('DELETE FROM snapshots WHERE id = ?', step[1])

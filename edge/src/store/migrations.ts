@@ -1,6 +1,7 @@
 /** Schemas as append-only lists: a step is never edited, only followed by another. Running a list twice does nothing. */
 
 import { deliverySteps } from './delivery-steps.ts'
+import { imageSteps } from './image-steps.ts'
 import { inUseSteps, keptCallsSteps } from './in-use.ts'
 
 export const accountSchema: readonly string[] = [
@@ -56,6 +57,7 @@ export const accountSchema: readonly string[] = [
   ...inUseSteps,
   ...keptCallsSteps,
   ...deliverySteps,
+  ...imageSteps,
 ]
 
 export const directorySchema: readonly string[] = [
@@ -100,6 +102,10 @@ export const sandboxSchema: readonly string[] = [
 
 export const consoleSchema: readonly string[] = [
   'CREATE TABLE scrollback (at INTEGER PRIMARY KEY, kind TEXT NOT NULL, run TEXT, bytes BLOB NOT NULL)',
+]
+
+export const imageSchema: readonly string[] = [
+  'CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, bytes INTEGER NOT NULL, json TEXT NOT NULL)',
 ]
 
 export const keyringSchema: readonly string[] = [

@@ -9,13 +9,13 @@ import type { z } from 'zod'
 import type { CallOutcome, Reached } from '../ports.ts'
 import type { Session } from './sessions.ts'
 
-type Op = Exclude<EdgeCall['op'], 'guest.request' | 'port.request' | 'port.socket'>
+type Op = Exclude<EdgeCall['op'], 'guest.request' | 'image.pull' | 'port.request' | 'port.socket'>
 type CallOf<Name extends Op> = Extract<EdgeCall, { op: Name }>
 type Accepted<Name extends Op> = Extract<z.output<(typeof answers)[Name]>, { ok: true }>
 
-/** How long a runner may take. A boot may be tried twice. */
+/** How long a runner may take. A boot may be tried twice, and an image that the runner does not have yet is pulled first. */
 const limits: Record<Op, number> = {
-  'sandbox.create': 100_000,
+  'sandbox.create': 330_000,
   'sandbox.restore': 100_000,
   'sandbox.fork': 100_000,
   'sandbox.snapshot': 100_000,
@@ -32,6 +32,8 @@ const limits: Record<Op, number> = {
   'checkpoint.restore': 400_000,
   'checkpoint.delete': 30_000,
   'guest.image': 600_000,
+  'image.list': 10_000,
+  'image.remove': 60_000,
 }
 
 const encoder = new TextEncoder()

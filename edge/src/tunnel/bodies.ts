@@ -3,6 +3,7 @@
 import type { Clock } from '@portico/shared/clock'
 import type { TunnelStream } from '@portico/shared/tunnel'
 import { drop, dropped, pieces } from '../body.ts'
+import { unsealed } from '../guest/sealed-body.ts'
 
 /** Up to here an answer of known length is passed on in one piece, which costs a fraction of streaming it. */
 export const small = 65_536
@@ -17,9 +18,14 @@ export function sendWhole(stream: TunnelStream, body: Uint8Array): void {
 }
 
 /** Sends a caller's body at the pace of its reader; `moved` is called after each piece. Never rejects. */
-export async function sendPieces(stream: TunnelStream, body: ReadableStream, moved: () => void): Promise<void> {
+export async function sendPieces(
+  stream: TunnelStream,
+  body: ReadableStream,
+  moved: () => void,
+  sealed = false,
+): Promise<void> {
   try {
-    for await (const piece of pieces(body)) {
+    for await (const piece of sealed ? unsealed(pieces(body)) : pieces(body)) {
       await stream.write(piece)
       moved()
     }

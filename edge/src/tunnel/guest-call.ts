@@ -62,13 +62,14 @@ class Exchange {
     this.#clock = clock
     this.#movedAt = clock.now()
     this.#limitMs = call.wait_ms
-    const { wait_ms: _wait, patience_ms: _patience, open_ended: _open, whole: _whole, text: _text, ...head } = call
+    const { wait_ms: _wait, patience_ms: _patience, open_ended: _open, ...sent } = call
+    const { sealed = false, whole: _whole, text: _text, ...head } = sent
     this.#stream = session.muxer.open(encoder.encode(JSON.stringify({ op: 'guest.request', ...head })))
     request.signal.addEventListener('abort', this.#onGone)
     this.#stopLooking = watch(session, clock, this)
     if (whole !== undefined) sendWhole(this.#stream, whole)
     else if (request.body === null) this.#stream.end()
-    else this.#upload = sendPieces(this.#stream, request.body, () => this.#moved())
+    else this.#upload = sendPieces(this.#stream, request.body, () => this.#moved(), sealed)
   }
 
   /** The guest's answer, its body on its way. */

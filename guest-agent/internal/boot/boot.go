@@ -60,6 +60,7 @@ func (m *Machine) Finish() error {
 		{"switch", switchRoot},
 		{"grow", func() error { return m.tolerate("grow the scratch disk", m.Disk.Grow()) }},
 		{"user_trees", func() error { return doAll(userTrees) }},
+		{"courtesies", m.doCourtesies},
 		{"limits", m.setLimits},
 		{"network", func() error { return m.tolerate("bring up the loopback", m.loopback()) }},
 	})
@@ -123,6 +124,14 @@ func (m *Machine) makeRoot(image, scratch string) error {
 		return fmt.Errorf("cannot open the scratch disk's file system: %w", err)
 	}
 	m.Disk = &Disk{folder: folder, device: device}
+	return nil
+}
+
+// doCourtesies does each for itself: what cannot be done is noted.
+func (m *Machine) doCourtesies() error {
+	for _, one := range courtesies {
+		_ = m.tolerate(one.String(), bare(one.do()))
+	}
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 
 func TestPlanReadsInOrder(t *testing.T) {
 	var plan []string
-	for _, steps := range [][]step{kernelTrees, rootTrees("/dev/vda", "/dev/vdb"), userTrees} {
+	for _, steps := range [][]step{kernelTrees, rootTrees("/dev/vda", "/dev/vdb"), userTrees, courtesies} {
 		for _, one := range steps {
 			plan = append(plan, one.String())
 		}
@@ -72,6 +72,7 @@ func TestFilesAndLinksAreMadeOnlyWhereNothingIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	steps := []step{
+		file{root + "/no/folder/yet", "new"},
 		file{root + "/there", "new"}, file{root + "/dangling", "new"}, file{root + "/absent", "new"},
 		link{"there", root + "/link"}, link{"absent", root + "/link"}, folder{root + "/a/b", 0o1777},
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -79,6 +80,9 @@ func (f file) do() error {
 	if err := os.Remove(f.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+		return err
+	}
 	return os.WriteFile(f.path, []byte(f.text), 0o644)
 }
 
@@ -119,12 +123,16 @@ var userTrees = []step{
 	mount{"tmpfs", "tmpfs", "/dev/shm", "mode=1777", syscall.MS_NOSUID | syscall.MS_NODEV},
 	mount{"tmpfs", "tmpfs", "/run", "mode=0755", syscall.MS_NOSUID | syscall.MS_NODEV},
 	mount{"cgroup2", "cgroup2", cgroupPoint, "", plain},
-	folder{"/tmp", 0o1777},
 	folder{"/run/lock", 0o1777},
 	link{"/proc/self/fd", "/dev/fd"},
 	link{"/proc/self/fd/0", "/dev/stdin"},
 	link{"/proc/self/fd/1", "/dev/stdout"},
 	link{"/proc/self/fd/2", "/dev/stderr"},
+}
+
+// courtesies are what an image may lack, or have in a shape that nothing can be done with: the machine runs without them.
+var courtesies = []step{
+	folder{"/tmp", 0o1777},
 	file{"/etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"},
 	file{"/etc/hostname", "localhost\n"},
 	file{"/etc/resolv.conf", ""},

@@ -25,7 +25,19 @@ type request struct {
 	Entropy     string            `json:"entropy"`
 	Token       string            `json:"token"`
 	Env         map[string]string `json:"env"`
+	Program
 }
+
+// Program is what the image has for commands whose callers say nothing.
+type Program struct {
+	Workdir    string   `json:"workdir"`
+	User       string   `json:"user"`
+	Entrypoint []string `json:"entrypoint"`
+	Cmd        []string `json:"cmd"`
+}
+
+// Keep takes what commands to come begin with.
+type Keep func(env map[string]string, program Program) *proto.Failure
 
 type confirmation struct {
 	Hostname     string `json:"hostname"`
@@ -34,16 +46,16 @@ type confirmation struct {
 	TokenSha256  string `json:"token_sha256"`
 }
 
-// Handler is the handler of POST /identity. keepEnvironment takes the sandbox's variables for every process to come; from the confirmation on,
+// Handler is the handler of POST /identity. keep takes the sandbox's variables and its image's defaults for every process to come; from the confirmation on,
 // the gate lets only those in who know the token.
-func Handler(machine Machine, gate *Gate, keepEnvironment func(map[string]string) *proto.Failure) http.HandlerFunc {
+func Handler(machine Machine, gate *Gate, keep Keep) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var wanted request
 		if failure := proto.ReadJSON(r, maxRequest, &wanted); failure != nil {
 			proto.AnswerFailure(w, failure)
 			return
 		}
-		confirmed, failure := apply(machine, gate, keepEnvironment, wanted)
+		confirmed, failure := apply(machine, gate, keep, wanted)
 		if failure != nil {
 			proto.AnswerFailure(w, failure)
 			return
@@ -52,7 +64,7 @@ func Handler(machine Machine, gate *Gate, keepEnvironment func(map[string]string
 	}
 }
 
-func apply(machine Machine, gate *Gate, keepEnvironment func(map[string]string) *proto.Failure, wanted request) (*confirmation, *proto.Failure) {
+func apply(machine Machine, gate *Gate, keep Keep, wanted request) (*confirmation, *proto.Failure) {
 	const what = "cannot take the identity"
 	entropy, err := base64.StdEncoding.DecodeString(wanted.Entropy)
 	token, tokenErr := base64.StdEncoding.DecodeString(wanted.Token)
@@ -68,7 +80,7 @@ func apply(machine Machine, gate *Gate, keepEnvironment func(map[string]string) 
 	case wanted.ClockUnixMs <= 0:
 		return nil, proto.Fail(proto.CodeInvalidRequest, "%s: clock_unix_ms must be after 1970", what)
 	}
-	if failure := keepEnvironment(wanted.Env); failure != nil {
+	if failure := keep(wanted.Env, wanted.Program); failure != nil {
 		return nil, failure
 	}
 	taken, err := machine.AddEntropy(entropy)

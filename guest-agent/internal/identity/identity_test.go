@@ -23,7 +23,7 @@ func identify(machine Machine, env *map[string]string, fields map[string]any) *h
 	maps.Copy(whole, fields)
 	body, _ := json.Marshal(whole)
 	w := httptest.NewRecorder()
-	Handler(machine, &Gate{}, func(e map[string]string) *proto.Failure { *env = e; return nil })(w, httptest.NewRequest("POST", "/identity", strings.NewReader(string(body))))
+	Handler(machine, &Gate{}, func(e map[string]string, _ Program) *proto.Failure { *env = e; return nil })(w, httptest.NewRequest("POST", "/identity", strings.NewReader(string(body))))
 	return w
 }
 

@@ -17,8 +17,9 @@ var baseEnvironment = map[string]string{
 
 // Environment holds the layers: base, then the sandbox's, then the request's.
 type Environment struct {
-	lock    sync.Mutex
-	sandbox map[string]string // base and sandbox together; never changed in place
+	lock     sync.Mutex
+	sandbox  map[string]string // base and sandbox together; never changed in place
+	defaults Defaults
 }
 
 // place is where a program runs that does not run in the sandbox itself, or not in the cgroup of all.

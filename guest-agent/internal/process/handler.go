@@ -20,10 +20,19 @@ func (r *Runner) Exec(gone func(*http.Request) <-chan struct{}) http.HandlerFunc
 			proto.AnswerFailure(w, failure)
 			return
 		}
+		wire.Env = traced(wire.Env, request.Header)
+		user, failure := r.environment.complete(&wire)
+		if failure != nil {
+			proto.AnswerFailure(w, failure)
+			return
+		}
 		c, failure := wire.check()
 		if failure != nil {
 			proto.AnswerFailure(w, failure)
 			return
+		}
+		if c.user == nil {
+			c.user = user
 		}
 		result, err := r.run(c, gone(request))
 		switch {

@@ -27,6 +27,9 @@ type wireRequest struct {
 	Stdin          *string           `json:"stdin"`
 	TimeoutMs      *float64          `json:"timeout_ms"`
 	MaxOutputBytes *float64          `json:"max_output_bytes"`
+	// Entrypoint runs the image's own program, with Args or what the image gives it.
+	Entrypoint bool     `json:"entrypoint"`
+	Args       []string `json:"args"`
 }
 
 // command is what is to be run.

@@ -106,9 +106,17 @@ func (t *Table) keep(r *http.Request, adjust func(*wireSpawning), spawn func(*sp
 	if failure := proto.ReadJSON(r, maxRequest, &wire); failure != nil {
 		return nil, nil, failure
 	}
+	wire.Env = traced(wire.Env, r.Header)
 	adjust(&wire)
+	user, failure := t.runner.environment.complete(&wire.wireRequest)
+	if failure != nil {
+		return nil, nil, failure
+	}
 	asked, failure := wire.check()
 	if failure == nil {
+		if asked.user == nil {
+			asked.user = user
+		}
 		failure = t.makeRoom()
 	}
 	if failure != nil {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { HostImages } from '../policy/host-images.ts'
 import { type SetUp, settle, setUp, spec } from '../testing/sandboxes.ts'
 import { ContainerImages } from './images.ts'
 
@@ -10,9 +11,10 @@ let images: ContainerImages
 beforeEach(async () => {
   scene = await setUp()
   asked = []
+  const host = new HostImages({ images: scene.driver.images, aliases: { 'node:20': 'node' } })
   images = new ContainerImages({
     images: scene.driver.images,
-    aliases: { 'node:20': 'node' },
+    bring: (image, signal) => host.bring(image, signal),
     request: (sandbox, generation, question) => {
       asked.push(`${question.method} ${question.path}`)
       return scene.registry.request(sandbox, generation, question)

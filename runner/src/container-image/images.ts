@@ -9,10 +9,11 @@ import { deadline } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
 import { guestError } from '@portico/shared/guest'
 import { z } from 'zod'
-import { resolveImage } from '../assets.ts'
 import type { GuestRequest, GuestResponse } from '../guest/http.ts'
 import { maxOwnBody } from '../guest/limits.ts'
-import type { VmImage } from '../vm/driver.ts'
+import type { Brought } from '../policy/host-images.ts'
+import type { VmImage, VmImages } from '../vm/images.ts'
+import { contentDigest } from './content-digest.ts'
 
 /** What a container of an image starts with. */
 export interface ContainerImage {
@@ -22,14 +23,17 @@ export interface ContainerImage {
 }
 
 export interface ContainerImagesOptions {
-  readonly images: ReadonlyMap<string, VmImage>
-  readonly aliases: Readonly<Record<string, string>>
+  readonly images: Pick<VmImages, 'get'>
+  /** An image by any name that callers may use, pulled if need be. */
+  readonly bring: (image: string, signal: AbortSignal) => Promise<Brought>
   /** One request to the agent of a sandbox. */
   readonly request: (id: string, generation: number, asked: GuestRequest) => Promise<GuestResponse>
 }
 
 /** Some hundred MiB through an emulated machine's channel. */
 const bringLimitMs = 10 * 60_000
+
+const never = new AbortController().signal
 
 const presence = z.object({ present: z.boolean() })
 
@@ -42,26 +46,27 @@ export class ContainerImages {
   }
 
   /** Resolves when the image is in the sandbox. */
-  async bring(id: string, generation: number, name: string): Promise<ContainerImage> {
-    const { images, aliases } = this.#options
-    const resolved = resolveImage(name, [...images.keys()], aliases)
-    const image = resolved === undefined ? undefined : images.get(resolved)
+  async bring(id: string, generation: number, name: string, caller = never): Promise<ContainerImage> {
+    using pulling = deadline(bringLimitMs, 'pull the image', caller)
+    using brought = await this.#options.bring(name, pulling)
+    const image = this.#options.images.get(brought.name)
     if (!image)
       throw new AppError('image_unknown', `cannot bring the image into the sandbox: there is no image ${name}`)
-    const key = JSON.stringify([id, generation, image.digest])
+    const digest = await contentDigest(image, pulling)
+    const key = JSON.stringify([id, generation, digest])
     let bringing = this.#underWay.get(key)
     if (!bringing) {
-      bringing = this.#bring(id, generation, image).finally(() => this.#underWay.delete(key))
+      bringing = this.#bring(id, generation, image, digest).finally(() => this.#underWay.delete(key))
       this.#underWay.set(key, bringing)
     }
     await bringing
-    return { digest: image.digest, env: image.env, workdir: image.workdir }
+    return { digest, env: image.env, workdir: image.workdir || '/' }
   }
 
-  async #bring(id: string, generation: number, image: VmImage): Promise<void> {
+  async #bring(id: string, generation: number, image: VmImage, digest: string): Promise<void> {
     using signal = deadline(bringLimitMs, 'bring the image into the sandbox')
     const ask = async (rest: Pick<GuestRequest, 'method' | 'headers' | 'body'>) => {
-      const path = `/images?digest=${encodeURIComponent(image.digest)}`
+      const path = `/images?digest=${encodeURIComponent(digest)}`
       return await presenceOf(await this.#options.request(id, generation, { path, signal, ...rest }))
     }
     if (await ask({ method: 'GET' })) return

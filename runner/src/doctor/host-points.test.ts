@@ -12,7 +12,7 @@ beforeEach(async () => {
   await write('proc/self/status', 'Name:\tnode\nSeccomp:\t0\n')
   await write('proc/meminfo', 'MemTotal: 9000000 kB\nMemAvailable:    8388608 kB\n')
   await write('sys/fs/cgroup/cgroup.controllers', 'cpu memory pids\n')
-  for (const name of ['bwrap', 'mkfs.ext4', 'mmdebstrap', 'mkfs.erofs', 'xz']) {
+  for (const name of ['bwrap', 'mkfs.ext4', 'mmdebstrap', 'mkfs.erofs', 'xz', 'skopeo', 'umoci']) {
     await write(`bin/${name}`, '')
     await chmod(join(root, 'bin', name), 0o755)
   }

@@ -17,16 +17,18 @@ export interface HostOptions {
 interface Program {
   readonly name: string
   readonly debianPackage: string
-  /** Set-up needs it, a runner does not. */
-  readonly forSetUp?: boolean
+  /** What needs it, where a runner as such does not. */
+  readonly neededBy?: 'set-up' | 'images from registries'
 }
 
 const programs: readonly Program[] = [
   { name: 'bwrap', debianPackage: 'bubblewrap' },
   { name: 'mkfs.ext4', debianPackage: 'e2fsprogs' },
-  { name: 'mmdebstrap', debianPackage: 'mmdebstrap', forSetUp: true },
-  { name: 'mkfs.erofs', debianPackage: 'erofs-utils', forSetUp: true },
-  { name: 'xz', debianPackage: 'xz-utils', forSetUp: true },
+  { name: 'mmdebstrap', debianPackage: 'mmdebstrap', neededBy: 'set-up' },
+  { name: 'mkfs.erofs', debianPackage: 'erofs-utils', neededBy: 'set-up' },
+  { name: 'xz', debianPackage: 'xz-utils', neededBy: 'set-up' },
+  { name: 'skopeo', debianPackage: 'skopeo', neededBy: 'images from registries' },
+  { name: 'umoci', debianPackage: 'umoci', neededBy: 'images from registries' },
 ]
 
 const oldestNode = 22
@@ -57,16 +59,15 @@ function userPoint(uid: number | undefined): Point {
   return bad('root', 'not running as root', 'Run the runner as root, or set vmUser to "same" for development.')
 }
 
-async function programPoint(
-  { name, debianPackage, forSetUp = false }: Program,
-  path: readonly string[],
-): Promise<Point> {
+async function programPoint({ name, debianPackage, neededBy }: Program, path: readonly string[]): Promise<Point> {
+  const required = neededBy === undefined
   for (const folder of path) {
     const file = join(folder, name)
-    if (await exists(file, constants.X_OK)) return good(name, `found${forSetUp ? ', used by set-up' : ''}`, !forSetUp)
+    if (await exists(file, constants.X_OK))
+      return good(name, `found${required ? '' : `, used by ${neededBy}`}`, required)
   }
-  const detail = forSetUp ? 'not installed; only set-up needs it' : 'not installed'
-  return bad(name, detail, `apt-get install ${debianPackage}`, !forSetUp)
+  const detail = required ? 'not installed' : `not installed; needed by ${neededBy}`
+  return bad(name, detail, `apt-get install ${debianPackage}`, required)
 }
 
 async function namespacesPoint(procRoot: string): Promise<Point> {

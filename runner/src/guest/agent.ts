@@ -19,6 +19,8 @@ export interface Agent {
 export interface Identity {
   readonly sandbox: string
   readonly env: Readonly<Record<string, string>>
+  /** What its image has for programs whose callers say nothing. */
+  readonly program?: Pick<IdentityRequest, 'workdir' | 'user' | 'entrypoint' | 'cmd'>
 }
 
 const entropyBytes = 64
@@ -42,6 +44,7 @@ export async function giveIdentity(agent: Agent, identity: Identity, clock: Cloc
     entropy: randomBytes(entropyBytes).toString('base64'),
     token: randomBytes(tokenBytes).toString('base64'),
     env: identity.env,
+    ...identity.program,
   }
   const sentAt = clock.now()
   const confirmed = await ask(agent, { method: 'POST', path: '/identity', ...json(asked), signal }, identityConfirmed)

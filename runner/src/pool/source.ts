@@ -342,9 +342,12 @@ export class MachineSource {
   }
 }
 
-/** A machine that stands ready has the disk that its taker wants, which may be larger than the template's. */
-function shelfName(key: string, { diskMib }: MachineNeeds): string {
-  return `${key}-${diskMib}`
+/**
+ * A machine that stands ready has the disk that its taker wants, which may be larger than the template's, and is of the image that it names: images with
+ * the same files may differ in what their programs are told.
+ */
+function shelfName(key: string, { diskMib, image }: MachineNeeds): string {
+  return `${key}-${diskMib}-${image}`
 }
 
 function sum(numbers: readonly number[]): number {

@@ -13,6 +13,8 @@ export interface RunOptions {
   /** Per stream; what is beyond is dropped. */
   readonly maxOutputBytes?: number
   readonly cwd?: string
+  /** Each piece of standard output as it comes. */
+  readonly onStdout?: (text: string) => void
 }
 
 /** How a program ended. */
@@ -35,6 +37,8 @@ export async function run(command: string, args: readonly string[], options: Run
   })
   const limit = options.maxOutputBytes ?? defaultMaxOutput
   const stdout = collect(child.stdout, limit)
+  const { onStdout } = options
+  if (onStdout) child.stdout.on('data', (chunk: Buffer) => onStdout(chunk.toString('utf8')))
   const stderr = collect(child.stderr, limit)
   const controller = new AbortController()
   const late = setTimeout(

@@ -8,6 +8,7 @@ import { AppError } from '@portico/shared/errors'
 import type { Reservation } from '../capacity.ts'
 import { GuestChannel } from '../guest/channel.ts'
 import type { StatePaths } from '../paths.ts'
+import type { Brought } from '../policy/host-images.ts'
 import type { MachineSource } from '../pool/source.ts'
 import type { Vm } from '../vm/driver.ts'
 import { newMachineId } from '../vm/machine-id.ts'
@@ -25,7 +26,8 @@ export interface SandboxContext extends PhaseContext {
 
 /** Where a new sandbox's machine comes from. */
 export type Origin =
-  | { readonly kind: 'new' }
+  /** `bring` brings its image, where that is not here for good. */
+  | { readonly kind: 'new'; readonly bring?: (signal: AbortSignal) => Promise<Brought> }
   /** A state that somebody else holds until this settles; nobody may use the machine before `verify` resolves. */
   | {
       readonly kind: 'state'

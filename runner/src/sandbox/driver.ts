@@ -40,6 +40,7 @@ import {
   type Created,
   codeOf,
   endReason,
+  isAsIfNever,
   requestOf,
   type SandboxOptions,
 } from './requests.ts'
@@ -123,7 +124,7 @@ export class SandboxDriver {
   }
 
   get resolvedImage(): string {
-    return this.#options.resolvedImage
+    return this.#record.facts.resolvedImage
   }
 
   /** Sends one request to the guest; counts as activity until its answer was read. Wakes the sandbox where its owner wants that. */
@@ -304,12 +305,12 @@ export class SandboxDriver {
   #onReady({ held, createMs }: Happening<'ready'>): void {
     this.#take(held)
     this.#move(after(this.#state, 'ready'))
-    if (this.#state === 'running') this.#creation.resolve({ resolvedImage: this.#options.resolvedImage, createMs })
+    if (this.#state === 'running') this.#creation.resolve({ resolvedImage: this.resolvedImage, createMs })
   }
 
   async #onNotCreated(error: AppError): Promise<void> {
     // Nothing of it came to be, so nothing is left to be destroyed.
-    const nothing = error.code === 'capacity' && !this.#options.record
+    const nothing = isAsIfNever(error) && !this.#options.record
     this.#creation.reject(error)
     if (nothing) this.#move(after(this.#state, 'ended'))
     else await this.#fail(error.message, error)

@@ -19,6 +19,7 @@ import type { BootOptions, Vm, VmDriver, VmSpec } from '../vm/driver.ts'
 import type { MachineState } from '../vm/machine-state.ts'
 import { lastLines } from '../vm/text-ring.ts'
 import type { BootGate } from './boot-gate.ts'
+import { identityOf } from './identity.ts'
 
 export interface BootLimits {
   /** From the processor's first instruction to the agent's first answer. */
@@ -144,8 +145,7 @@ export class BootedVm {
     // The link, not the channel: it keeps what the guest was told for the channels after this one.
     const link = linkTo(this.#context, this.vm, this.channel)
     try {
-      const image = driver.images.get(this.#spec.image)
-      await giveIdentity(link, { ...identity, env: { ...image?.env, ...identity.env } }, clock, signal)
+      await giveIdentity(link, identityOf(driver.images, this.#spec.image, identity), clock, signal)
       return new ReadyVm(this.#context, this.vm, link)
     } catch (error) {
       link.close(AppError.from(error))

@@ -59,6 +59,11 @@ export class RecordFile {
     return this.#paths.saved(number)
   }
 
+  /** The image turned out to be this one. To be told before the first record is written. */
+  resolve(resolvedImage: string): void {
+    this.#facts = { ...this.#facts, resolvedImage }
+  }
+
   /** From now on this machine is the sandbox. */
   running(facts: RunningFacts): Promise<void> {
     return this.#write(() => ({ ...this.#common(), ...facts, state: 'running' }))

@@ -10,9 +10,9 @@ import type { SandboxSpec } from '@portico/shared/control'
 import { AppError, type WireError } from '@portico/shared/errors'
 import { isFinal, type SandboxState } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
-import { resolveImage } from '../assets.ts'
 import type { CheckpointAsked, CheckpointListed, CheckpointMade, Checkpoints } from '../checkpoint/checkpoints.ts'
 import type { GuestRequest, GuestResponse } from '../guest/http.ts'
+import type { HostImages } from '../policy/host-images.ts'
 import type { Borrowed } from '../port/pool.ts'
 import type { Origin, SandboxContext } from './birth.ts'
 import { BootGate } from './boot-gate.ts'
@@ -20,14 +20,14 @@ import { SandboxDriver } from './driver.ts'
 import type { BorrowOptions } from './guest-calls.ts'
 import { mustBeName } from './name.ts'
 import type { SandboxRecord } from './record.ts'
-import type { Created, StateChange } from './requests.ts'
+import { type Created, isAsIfNever, type StateChange } from './requests.ts'
 import type { Snapshots } from './snapshots.ts'
 import type { EndCause, Reverted } from './work.ts'
 
 export interface RegistryOptions {
   readonly context: SandboxContext
   readonly snapshots: Snapshots
-  readonly imageAliases: Readonly<Record<string, string>>
+  readonly images: Pick<HostImages, 'admit'>
   readonly onChange: (change: StateChange) => void
 }
 
@@ -74,11 +74,8 @@ export class Registry {
   /** Boots a sandbox; resolves when its guest has confirmed who it is. */
   async create(id: string, generation: number, spec: SandboxSpec): Promise<Created> {
     return await this.#only(id, generation, () => {
-      const { context, imageAliases } = this.#options
-      const resolvedImage = resolveImage(spec.image, [...context.driver.images.keys()], imageAliases)
-      if (resolvedImage === undefined)
-        throw new AppError('image_unknown', `cannot create the sandbox: there is no image ${spec.image}`)
-      return this.#start(id, generation, spec, resolvedImage, { kind: 'new' }).created
+      const { name, bring } = this.#options.images.admit(spec)
+      return this.#start(id, generation, spec, name, { kind: 'new', ...(bring ? { bring } : {}) }).created
     })
   }
 
@@ -191,6 +188,11 @@ export class Registry {
       .map(({ id, generation, state }) => ({ sandbox: id, generation, state }))
   }
 
+  /** What its sandboxes are made of. */
+  *images(): Generator<string> {
+    for (const { state, resolvedImage } of this.#sandboxes.values()) if (!isFinal(state)) yield resolvedImage
+  }
+
   /** Takes over what an earlier process of the runner left: with a machine that still runs, or as the record says. Resolves when that is settled. */
   async adopt(record: SandboxRecord, origin?: Origin): Promise<void> {
     const { sandbox: id, generation, spec, resolvedImage } = record
@@ -279,9 +281,9 @@ export class Registry {
       },
     })
     this.#sandboxes.set(id, sandbox)
-    // One for which there was no place never was: the same call may be made again.
+    // One for which there was no place, or no image, never was: the same call may be made again.
     sandbox.created.catch((error: unknown) => {
-      if (error instanceof AppError && error.code === 'capacity' && !record) this.#drop(sandbox)
+      if (!record && isAsIfNever(error)) this.#drop(sandbox)
     })
     onChange({ sandbox: id, generation, state: sandbox.state, byItself: false })
     return sandbox

@@ -1,6 +1,7 @@
 /** What is asked of a sandbox, what it tells, and the words for a refusal. */
 
 import type { SandboxSpec } from '@portico/shared/control'
+import { AppError } from '@portico/shared/errors'
 import type { SandboxRequest, SandboxState } from '@portico/shared/lifecycle'
 import type { Usage } from '@portico/shared/usage'
 import type { Origin, SandboxContext } from './birth.ts'
@@ -35,6 +36,7 @@ export interface SandboxOptions {
   readonly id: string
   readonly generation: number
   readonly spec: SandboxSpec
+  /** As far as it is known: an image that is brought first says itself what it is. */
   readonly resolvedImage: string
   /** Where its machine comes from; without one it has none, as its record says. */
   readonly origin?: Origin
@@ -64,6 +66,11 @@ export type Asked = AskedToUpdate | AskedToDestroy | AskedToWork
 /** As what it is allowed or refused: a checkpoint is made and restored where the sandbox could be copied. */
 export function requestOf({ kind }: AskedToWork): SandboxRequest {
   return kind === 'checkpoint' || kind === 'revert' ? 'copy' : kind
+}
+
+/** Whether a creation that failed so leaves nothing to be destroyed: nothing of it ever came to be. */
+export function isAsIfNever(error: unknown): boolean {
+  return error instanceof AppError && (error.code === 'capacity' || error.code.startsWith('image_'))
 }
 
 /** The code of a refusal. */

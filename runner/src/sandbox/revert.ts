@@ -16,6 +16,7 @@ import { askServices, mountDisks, restoreServices, type ServiceState } from '../
 import type { Bare } from '../pool/source.ts'
 import { newMachineId } from '../vm/machine-id.ts'
 import type { SandboxContext, Settled, Wanted } from './birth.ts'
+import { identityOf } from './identity.ts'
 import { type BootedVm, PreparedVm } from './phases.ts'
 
 /** What became of services, by name. */
@@ -73,9 +74,9 @@ export async function goOn({ context, old, wanted }: Omit<Revert<unknown>, 'keep
   await vm.resume()
   link.startKeepalive()
   using signal = deadline(limits.identityMs, "set the sandbox's clock again")
-  const env = { ...driver.images.get(wanted.image)?.env, ...wanted.env }
+  const identity = identityOf(driver.images, wanted.image, wanted)
   // For its clock, which stood still: to the guest nothing else changes.
-  await giveIdentity(link, { sandbox: wanted.sandbox, env }, clock, signal).catch((error: unknown) =>
+  await giveIdentity(link, identity, clock, signal).catch((error: unknown) =>
     log.warn({ sandbox: wanted.sandbox, error }, 'sandbox.clock'),
   )
 }

@@ -14,6 +14,7 @@ import type { Vm } from '../vm/driver.ts'
 import { newMachineId } from '../vm/machine-id.ts'
 import type { MachineState } from '../vm/machine-state.ts'
 import type { SandboxContext, Settled, Wanted } from './birth.ts'
+import { identityOf } from './identity.ts'
 import { PreparedVm, ReadyVm } from './phases.ts'
 
 export interface FallAsleep {
@@ -150,8 +151,7 @@ async function goOn(
   await vm.resume()
   await link.resume((retry) => vm.connect(retry), first, signal)
   try {
-    const identity = { sandbox, env: { ...driver.images.get(image)?.env, ...env } }
-    await giveIdentity(link, identity, clock, signal)
+    await giveIdentity(link, identityOf(driver.images, image, { sandbox, env }), clock, signal)
     return new ReadyVm(context, vm, link)
   } catch (error) {
     link.close(AppError.from(error))

@@ -13,10 +13,11 @@ import { openState } from '../snapshot/open.ts'
 import { saveState } from '../snapshot/save.ts'
 import type { MachineState, StateVersions } from '../vm/machine-state.ts'
 import { mustBeName } from './name.ts'
+import { SnapshotImages } from './snapshot-images.ts'
 import type { OnStep } from './steps.ts'
 
 export interface SnapshotsOptions {
-  readonly paths: Pick<StatePaths, 'snapshot'>
+  readonly paths: Pick<StatePaths, 'snapshot' | 'snapshots'>
   readonly versions: StateVersions
   readonly onStep: OnStep | undefined
 }
@@ -43,9 +44,20 @@ export class Snapshots {
   /** What is under way with a snapshot: its removal waits for that. */
   readonly #uses = new Map<string, Set<Promise<unknown>>>()
   readonly #deleting = new Map<string, Promise<void>>()
+  readonly #images = new SnapshotImages()
 
   constructor(options: SnapshotsOptions) {
     this.#options = options
+  }
+
+  /** Finds out what is there already. */
+  async open(): Promise<void> {
+    await this.#images.read(this.#options.paths)
+  }
+
+  /** What its snapshots are made of. */
+  images(): Iterable<string> {
+    return this.#images.names()
   }
 
   /** Keeps the state that `copy` answers, unless there is a snapshot of that id already. The state is released in any case. */
@@ -90,12 +102,16 @@ export class Snapshots {
     const known = await this.#known(id)
     if (known) return known
     const state = await copy()
+    this.#images.add(id, state.shape.image.name)
     try {
       const tell = (step: string) => onStep?.(`snapshot.save.${step}`)
       const folder = this.#options.paths.snapshot(id)
       const { sizeBytes } = await saveState(state, folder, { kind: 'snapshot', ...from, onStep: tell })
       await onStep?.('snapshot.saved')
       return { sizeBytes }
+    } catch (error) {
+      this.#images.remove(id)
+      throw error
     } finally {
       await state.release()
     }
@@ -122,6 +138,7 @@ export class Snapshots {
     await this.#saving.get(id)?.catch(() => undefined)
     await Promise.all(this.#uses.get(id) ?? [])
     await removeSaved(this.#options.paths.snapshot(id))
+    this.#images.remove(id)
   }
 }
 

@@ -89,6 +89,10 @@ export async function create(parts: WorkParts, origin: Origin, signal: AbortSign
   const startedAt = performance.now()
   const known = record.current
   try {
+    // From when it is resolved the sandbox itself keeps the image here.
+    using brought = origin.kind === 'new' ? await origin.bring?.(signal) : undefined
+    if (brought) record.resolve(brought.name)
+    signal.throwIfAborted()
     const settled = await giveBirth(context, origin, wanted(record), signal)
     const start = known?.state === 'running' ? { before: known.usage, since: known.since } : {}
     const createMs = known?.createMs ?? Math.round(performance.now() - startedAt)

@@ -35,7 +35,7 @@ export function templateKey({ images, guest, versions }: VmDriver, needs: Machin
   if (!image) throw new AppError('image_unknown', `cannot create the sandbox: there is no image ${needs.image}`)
   const facts = [
     formatNumber,
-    needs.waits ? 'waits' : [needs.image, image.digest],
+    needs.waits ? 'waits' : image.digest,
     [needs.vcpus, needs.memoryMib, needs.waits ? 0 : diskClass(needs.diskMib)],
     [guest.kernel, guest.agent],
     [versions.accelerator, versions.qemu, versions.cpu],

@@ -12,6 +12,9 @@ import { Capacity } from '../capacity.ts'
 import type { GuestResponse } from '../guest/http.ts'
 import { silentLog } from '../log.ts'
 import { type StatePaths, statePaths } from '../paths.ts'
+import { HostImages, type Store } from '../policy/host-images.ts'
+import { fileOf } from '../policy/open.ts'
+import type { Policy } from '../policy/policy.ts'
 import type { SandboxContext } from '../sandbox/birth.ts'
 import { BootGate } from '../sandbox/boot-gate.ts'
 import { type PhaseContext, PreparedVm } from '../sandbox/phases.ts'
@@ -38,6 +41,9 @@ const limits = { bootMs: 20_000, identityMs: 5000, tries: 2 }
 const never = new AbortController().signal
 
 export interface SetUpOptions {
+  /** Of images beyond the presets, and what the policy says of them. */
+  readonly store?: Store
+  readonly policy?: Policy
   readonly behaviour?: (start: number) => GuestBehaviour
   readonly trouble?: Trouble
   readonly gate?: number
@@ -64,7 +70,14 @@ export interface SetUp {
 /** What `leftovers` answers when nothing is left. */
 export const nothingLeft = { machines: 0, slots: 4, memoryMib: 1000, sandboxes: [], captures: [] }
 
-export async function setUp({ behaviour, trouble, gate = 8, onStep }: SetUpOptions = {}): Promise<SetUp> {
+export async function setUp({
+  behaviour,
+  trouble,
+  gate = 8,
+  onStep,
+  store,
+  policy,
+}: SetUpOptions = {}): Promise<SetUp> {
   const root = await mkdtemp(join(tmpdir(), 'portico-sandboxes-'))
   const captures = join(root, 'fake')
   await mkdir(captures)
@@ -74,6 +87,7 @@ export async function setUp({ behaviour, trouble, gate = 8, onStep }: SetUpOptio
     behaviour: () => behaviour?.(driver.started) ?? {},
     ...(trouble ? { trouble } : {}),
   })
+  if (store) driver.images.addSource((name) => fileOf(store.get(name), name))
   const capacity = new Capacity({ slots: 4, memoryMib: 1000, vcpus: 100 })
   const changes: StateChange[] = []
   const paths = statePaths(join(root, 'state'))
@@ -83,7 +97,7 @@ export async function setUp({ behaviour, trouble, gate = 8, onStep }: SetUpOptio
   const registry = new Registry({
     context,
     snapshots: new Snapshots({ paths, versions: driver.versions, onStep }),
-    imageAliases: { 'python:3.12': 'python' },
+    images: new HostImages({ images: driver.images, aliases: { 'python:3.12': 'python' }, store, policy }),
     onChange: (change) => changes.push(change),
   })
   return {

@@ -3,34 +3,47 @@
  * answer was given already; nothing thrown here reaches the connection.
  */
 
-import { type answers, type EdgeCall, edgeCall } from '@portico/shared/control'
+import { type answers, type EdgeCall, edgeCall, type PullProgress } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import { abortError, answer, parseHead, refuse, resetOnAbort, type TunnelStream } from '@portico/shared/tunnel'
 import type { z } from 'zod'
 import type { Engine, Forked } from '../engine.ts'
 import { maxRequestMs } from '../guest/limits.ts'
 import { type Logger, logged } from '../log.ts'
+import { type Operation, Operations } from '../metrics/operations.ts'
 import type { RequestCall } from '../port/http.ts'
 import type { SocketCall } from '../port/socket.ts'
 import { checkpointCall } from './checkpoint-calls.ts'
+import { imageCall, imagePull } from './image-calls.ts'
 import { portCall } from './port-calls.ts'
 
 type Calls = Omit<Engine, 'close' | 'drain' | 'onChange' | 'onWarm' | 'status'>
 type GuestCall = Extract<EdgeCall, { op: 'guest.request' }>
-type PlainCall = Exclude<EdgeCall, GuestCall | RequestCall | SocketCall>
+type PlainCall = Exclude<EdgeCall, GuestCall | RequestCall | SocketCall | { op: 'image.pull' }>
 type Accepted<Op extends keyof typeof answers> = Omit<Extract<z.infer<(typeof answers)[Op]>, { ok: true }>, 'ok'>
 
 /** What the tunnel does with a stream that the edge opened. */
-export function edgeHandler(engine: Calls, log: Logger): (stream: TunnelStream, head: Uint8Array) => void {
-  return (stream, head) => void handle(engine, log, stream, head)
+export function edgeHandler(
+  engine: Calls,
+  log: Logger,
+  operations = new Operations(),
+): (stream: TunnelStream, head: Uint8Array) => void {
+  return (stream, head) => void handle(engine, log, operations, stream, head)
 }
 
-async function handle(engine: Calls, log: Logger, stream: TunnelStream, head: Uint8Array): Promise<void> {
+async function handle(
+  engine: Calls,
+  log: Logger,
+  operations: Operations,
+  stream: TunnelStream,
+  head: Uint8Array,
+): Promise<void> {
   try {
     const call = parseHead(head, edgeCall)
-    if (call.op === 'guest.request') return await guestRequest(engine, log, stream, call)
+    if (call.op === 'guest.request') return await guestRequest(engine, log, operations, stream, call)
     if (call.op === 'port.request' || call.op === 'port.socket') return await portCall(engine, log, stream, call)
-    answer(stream, await run(engine, call))
+    if (call.op === 'image.pull') return await pullWatched(operations, () => imagePull(engine, stream, call))
+    answer(stream, await watched(operations, call, () => run(engine, call)))
     stream.end()
   } catch (thrown) {
     const error = AppError.from(thrown)
@@ -38,6 +51,34 @@ async function handle(engine: Calls, log: Logger, stream: TunnelStream, head: Ui
     // A stream that was answered, or is over, takes no second answer.
     attempt(() => refuse(stream, error.toWire()))
   }
+}
+
+/** What is counted and traced; anything else is neither. */
+const watchedAs: Partial<Record<PlainCall['op'], Operation>> = {
+  'sandbox.create': 'create',
+  'sandbox.restore': 'restore',
+  'sandbox.fork': 'fork',
+  'sandbox.snapshot': 'snapshot',
+  'sandbox.hibernate': 'hibernate',
+  'sandbox.resume': 'resume',
+  'sandbox.destroy': 'destroy',
+}
+
+async function watched(operations: Operations, call: PlainCall, run: () => Promise<object>): Promise<object> {
+  const operation = watchedAs[call.op]
+  if (operation === undefined) return await run()
+  const trace = 'trace' in call ? call.trace : undefined
+  const image = 'spec' in call ? call.spec.image : undefined
+  const sandbox = 'sandbox' in call ? call.sandbox : undefined
+  return await operations.run(operation, trace, { 'portico.sandbox.id': sandbox, 'portico.image': image }, run)
+}
+
+/** A pull that fails is told on its stream, and throws nothing. */
+async function pullWatched(operations: Operations, run: () => Promise<PullProgress>): Promise<void> {
+  await operations.run('image_pull', undefined, {}, async (span) => {
+    const last = await run()
+    if (last.event === 'error') span.fail(AppError.fromWire(last.error))
+  })
 }
 
 async function run(engine: Calls, call: PlainCall): Promise<object> {
@@ -48,6 +89,9 @@ async function run(engine: Calls, call: PlainCall): Promise<object> {
     case 'checkpoint.restore':
     case 'checkpoint.delete':
       return await checkpointCall(engine, call)
+    case 'image.list':
+    case 'image.remove':
+      return await imageCall(engine, call)
     case 'sandbox.create': {
       const { resolvedImage, createMs } = await engine.create(call.sandbox, call.generation, call.spec)
       return { resolved_image: resolvedImage, create_ms: createMs } satisfies Accepted<'sandbox.create'>
@@ -97,7 +141,13 @@ function forkAnswer({ resolvedImage, pauseMs, children }: Forked): Accepted<'san
   }
 }
 
-async function guestRequest(engine: Calls, log: Logger, stream: TunnelStream, call: GuestCall): Promise<void> {
+async function guestRequest(
+  engine: Calls,
+  log: Logger,
+  operations: Operations,
+  stream: TunnelStream,
+  call: GuestCall,
+): Promise<void> {
   const facts = {
     sandbox: call.sandbox,
     method: call.method,
@@ -111,14 +161,37 @@ async function guestRequest(engine: Calls, log: Logger, stream: TunnelStream, ca
     maxRequestMs,
   )
   try {
-    await logged(log, 'guest.request', facts, () => exchange(engine, stream, call, over.signal))
+    await logged(log, 'guest.request', facts, () =>
+      execWatched(operations, call, (asked) => exchange(engine, stream, asked, over.signal)),
+    )
   } finally {
     clearTimeout(late)
     over.abort(new AppError('cancelled', 'cannot go on: the request is over'))
   }
 }
 
-async function exchange(engine: Calls, stream: TunnelStream, call: GuestCall, signal: AbortSignal): Promise<void> {
+/** A call that starts a command is an exec: its agent is told the trace. */
+async function execWatched(
+  operations: Operations,
+  call: GuestCall,
+  run: (call: GuestCall) => Promise<number>,
+): Promise<void> {
+  const { sandbox, method, path, headers, trace, request_id } = call
+  if (method !== 'POST' || (path !== '/exec' && path !== '/processes')) {
+    await run(call)
+    return
+  }
+  const about = { 'portico.sandbox.id': sandbox, 'portico.request.id': request_id }
+  await operations.run('exec', trace, about, async (span) => {
+    const status = await run(
+      span.trace === undefined ? call : { ...call, headers: { ...headers, traceparent: span.trace } },
+    )
+    if (status >= 400) span.fail(new AppError('guest_error', `cannot run the command: its agent answered ${status}`))
+  })
+}
+
+/** Answers the status of the guest's answer, once all of it was passed on. */
+async function exchange(engine: Calls, stream: TunnelStream, call: GuestCall, signal: AbortSignal): Promise<number> {
   const { sandbox, generation, method, path, headers } = call
   const body = takesBody(method) ? bytesOf(stream) : undefined
   const response = await engine.request(sandbox, generation, { method, path, headers, body, signal })
@@ -128,6 +201,7 @@ async function exchange(engine: Calls, stream: TunnelStream, call: GuestCall, si
   try {
     for await (const bytes of response.body) await stream.write(bytes)
     stream.end()
+    return response.status
   } catch (error) {
     stream.reset(AppError.from(signal.aborted ? abortError(signal) : error).toWire())
     throw error

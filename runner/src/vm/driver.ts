@@ -7,7 +7,10 @@
  */
 
 import type { Duplex, Readable } from 'node:stream'
+import type { VmImages } from './images.ts'
 import type { CapturedState, DiskLayer, MachineShape, MachineState, StateVersions } from './machine-state.ts'
+
+export type { VmImage, VmImages } from './images.ts'
 
 /** What runs the guest's instructions: the host's processor, or software. */
 export type Accelerator = 'kvm' | 'tcg'
@@ -18,23 +21,11 @@ export interface VmSpec {
   readonly id: string
   /** A small number that no other machine of this runner has at the same time; users, addresses and the like are derived from it. */
   readonly slot: number
-  /** One of the driver's images. */
+  /** The name of one of the driver's images. */
   readonly image: string
   readonly vcpus: number
   readonly memoryMib: number
   readonly diskMib: number
-}
-
-/** What the runner must know of an image. */
-export interface VmImage {
-  /** Differs when its content does. */
-  readonly digest: string
-  /** Variables that every process of the sandbox gets unless its caller says otherwise. */
-  readonly env: Readonly<Record<string, string>>
-  /** Where programs of a container of it begin. */
-  readonly workdir: string
-  /** The file system that machines of it boot from, whole. */
-  open(): Promise<ImageContent>
 }
 
 export interface ImageContent {
@@ -62,7 +53,7 @@ export interface VmEnd {
 export interface VmDriver {
   readonly accelerator: Accelerator
   /** The images that `boot` takes, by name. */
-  readonly images: ReadonlyMap<string, VmImage>
+  readonly images: VmImages
   /** Host memory that a machine takes beyond what its guest is given. */
   readonly overheadMib: number
   /** What every machine runs that is booted here: a template of other software is not used any more. */

@@ -1,12 +1,13 @@
 /** `/v1/runs/{id}/consoles`: terminals that several may look at, and that outlive whoever looks. */
 
 import { z } from 'zod'
+import { commandWords } from './exec.ts'
 import { spawnRequest, terminalSize } from './processes.ts'
 
 /** `POST /v1/runs/{id}/consoles`. Without a command: the sandbox's shell. */
 export const consoleRequest = spawnRequest
   .pick({ env: true, cwd: true, user: true })
-  .extend({ command: spawnRequest.shape.command.optional(), name: z.string().max(128).optional() })
+  .extend({ command: commandWords.optional(), name: z.string().max(128).optional() })
   .extend(terminalSize.shape)
 export type ConsoleRequest = z.infer<typeof consoleRequest>
 

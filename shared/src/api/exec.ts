@@ -2,9 +2,17 @@
 
 import { z } from 'zod'
 
-/** A command is a shell string, or a list of arguments that no shell reads. `timeout` is in seconds, as the documented client sends it. */
+/** A line for the shell, or words that no shell reads. */
+export const commandWords = z.union([z.string().min(1), z.array(z.string()).min(1)])
+
+/**
+ * A command is a shell string, or a list of arguments that no shell reads; or there is none and `entrypoint` runs what the image runs, with `args` or else
+ * with the image's own. `timeout` is in seconds, as the documented client sends it.
+ */
 export const execRequest = z.object({
-  command: z.union([z.string().min(1), z.array(z.string()).min(1)]),
+  command: commandWords.default([]),
+  entrypoint: z.boolean().optional(),
+  args: z.array(z.string()).max(4096).optional(),
   timeout: z.number().positive().max(86_400).default(30),
   env: z.record(z.string(), z.string()).optional(),
   cwd: z.string().optional(),

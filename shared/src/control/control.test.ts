@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { sandboxStates } from '../lifecycle.ts'
-import { acknowledged, answers, edgeCall, runnerCall } from './index.ts'
+import { acknowledged, answers, edgeCall, pullProgress, runnerCall } from './index.ts'
 
 const target = { sandbox: 'runx', generation: 1 }
 const usage = { cpu_ms: 1, mem_peak_bytes: 2, mem_current_bytes: 3, disk_used_bytes: 4, uptime_ms: 5 }
@@ -48,6 +48,11 @@ const calls = [
   { op: 'guest.image', ...target, image: 'node' },
 ]
 const guestRequest = calls.find(({ op }) => op === 'guest.request')
+const imageCalls = [
+  { op: 'image.pull', reference: 'alpine:3.20', refresh: false },
+  { op: 'image.list' },
+  { op: 'image.remove', name: `docker.io/library/alpine@sha256:${'a'.repeat(64)}` },
+]
 const deletion = { op: 'snapshot.delete', snapshot: 'snapx' }
 
 describe('a call of the edge', () => {
@@ -62,7 +67,16 @@ describe('a call of the edge', () => {
   })
 
   test('each op has an answer, and no answer is without an op', () => {
-    expect(Object.keys(answers).sort()).toEqual([...calls, deletion].map(({ op }) => op).sort())
+    expect(Object.keys(answers).sort()).toEqual([...calls, ...imageCalls, deletion].map(({ op }) => op).sort())
+  })
+
+  test.each(imageCalls)('$op names no sandbox, as images are of the runner', (call) => {
+    expect(edgeCall.parse({ ...call, later: 1 })).toEqual(call)
+  })
+
+  test.each(['', 'a'.repeat(513)])('a reference has 1 to 512 characters', (reference) => {
+    expect(edgeCall.safeParse({ op: 'image.pull', reference, refresh: true }).success).toBe(false)
+    expect(edgeCall.safeParse({ op: 'image.pull', reference: 'alpine', refresh: 'yes' }).success).toBe(false)
   })
 
   test('the delete of a snapshot names no sandbox, as that may be gone', () => {
@@ -122,6 +136,25 @@ describe('an answer', () => {
     expect(answers['sandbox.fork'].safeParse({ ...forked, children: [{}] }).success).toBe(false)
     expect(answers['sandbox.hibernate'].safeParse({ ok: true }).success).toBe(false)
     expect(acknowledged.parse({ ok: true, more: 1 })).toEqual({ ok: true })
+  })
+})
+
+describe('a line of the answer to a pull', () => {
+  const config = { env: {}, workdir: '/', user: '', entrypoint: [], cmd: ['sh'] }
+  const image = { name: 'r/a@sha256:1', reference: 'r/a:1', digest: 'sha256:1', size_bytes: 5, config }
+
+  test.each([
+    { event: 'progress', phase: 'pull', done_bytes: 1, total_bytes: 2 },
+    { event: 'progress', phase: 'erofs' },
+    { event: 'done', image, took_ms: { pull: 3 } },
+    { event: 'error', error: { code: 'image_missing', message: 'cannot' } },
+  ])('tells how it goes and how it ended: $event', (line) => {
+    expect(pullProgress.parse(line)).toEqual(line)
+  })
+
+  test('is nothing else', () => {
+    expect(pullProgress.safeParse({ event: 'progress', phase: 'boot' }).success).toBe(false)
+    expect(pullProgress.safeParse({ event: 'done', image: { ...image, config: {} }, took_ms: {} }).success).toBe(false)
   })
 })
 

@@ -39,11 +39,12 @@ export const edgeCall = z.discriminatedUnion('op', [
     op: z.literal('sandbox.fork'),
     ...target,
     children: z.array(z.object(target)).min(1).max(maxForkChildren),
+    trace,
   }),
   /** Keeps the state of this moment under `snapshot` until it is deleted. Repeated: the same answer. */
   z.object({ op: z.literal('sandbox.snapshot'), ...target, snapshot: z.string() }),
   /** A new sandbox from a snapshot; `spec`'s machine is the snapshot's, and its `env` is set on top of what the snapshot's guest has. */
-  z.object({ op: z.literal('sandbox.restore'), ...target, snapshot: z.string(), spec: sandboxSpec }),
+  z.object({ op: z.literal('sandbox.restore'), ...target, snapshot: z.string(), spec: sandboxSpec, trace }),
   z.object({ op: z.literal('sandbox.hibernate'), ...target }),
   z.object({ op: z.literal('sandbox.resume'), ...target }),
   z.object({ op: z.literal('snapshot.delete'), snapshot: z.string() }),

@@ -15,6 +15,12 @@ export interface IdentityRequest {
   /** Base64 of 32 random bytes: from the confirmation on, the agent refuses whoever does not send it along. */
   readonly token: string
   readonly env: Readonly<Record<string, string>>
+  /** Where commands begin whose caller names no folder, and whose user they are: as the image has it. */
+  readonly workdir?: string
+  readonly user?: string
+  /** What a command with `entrypoint` runs. */
+  readonly entrypoint?: readonly string[]
+  readonly cmd?: readonly string[]
 }
 
 /** What is in force in the guest now. Without it nobody may use the VM. */
@@ -33,6 +39,9 @@ export const tokenHeader = 'portico-token'
 export interface GuestExecRequest {
   readonly argv?: readonly string[]
   readonly shell?: string
+  /** Instead of `argv` and `shell`: the image's entrypoint, with `args` or else the image's own arguments. */
+  readonly entrypoint?: boolean
+  readonly args?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
   readonly user?: string

@@ -58,6 +58,14 @@ const engine: Engine = {
   restoreCheckpoint: none,
   deleteCheckpoint: none,
   bringImage: none,
+  images: {
+    mustBePullable: () => undefined,
+    pull: none,
+    list: () => [],
+    remove: none,
+    figures: () => undefined,
+  },
+  imagesInUse: () => [],
   status: () => ({
     accelerator: 'tcg',
     draining: false,
@@ -69,6 +77,7 @@ const engine: Engine = {
     load: 0,
     warm: {},
     images: ['python'],
+    policy: undefined,
     sandboxes: [...sandboxes.values()],
   }),
   onChange: () => () => undefined,

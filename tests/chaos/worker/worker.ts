@@ -27,6 +27,24 @@ export class DirectoryObject extends real.DirectoryObject {
   }
 }
 
+export class IiiObject extends real.IiiObject {
+  evict(): void {
+    this.ctx.abort(why)
+  }
+}
+
+export class IiiChannelObject extends real.IiiChannelObject {
+  evict(): void {
+    this.ctx.abort(why)
+  }
+}
+
+export class ImageObject extends real.ImageObject {
+  evict(): void {
+    this.ctx.abort(why)
+  }
+}
+
 export class KeyringObject extends real.KeyringObject {
   evict(): void {
     this.ctx.abort(why)

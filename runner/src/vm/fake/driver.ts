@@ -3,13 +3,14 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { AppError } from '@portico/shared/errors'
 import type { Accelerator, BootOptions, Vm, VmDriver, VmImage, VmSpec } from '../driver.ts'
+import { type ImageFile, Images } from '../images.ts'
 import type { MachineShape, MachineState, StateVersions } from '../machine-state.ts'
 import type { FakeGuest, GuestBehaviour } from './guest.ts'
 import { FakeMachine, type FakeMachineParts } from './machine.ts'
 import { readFakeState, temporaryFolder } from './state.ts'
 import { FakeVm, type Trouble } from './vm.ts'
 
-type FakeImage = Pick<VmImage, 'digest' | 'env'>
+type FakeImage = Pick<VmImage, 'digest' | 'env'> & Partial<Omit<VmImage, 'open'>>
 
 export interface FakeDriverOptions {
   readonly images?: Readonly<Record<string, FakeImage>>
@@ -31,8 +32,11 @@ const presets: Readonly<Record<string, FakeImage>> = {
 /** An image whose content is some bytes that are its own. */
 function whole(image: FakeImage): VmImage {
   const bytes = Buffer.alloc(300_000, image.digest)
-  return { ...image, workdir: '/', open: async () => ({ size: bytes.length, content: Readable.from([bytes]) }) }
+  return { workdir: '/', ...image, open: async () => ({ size: bytes.length, content: Readable.from([bytes]) }) }
 }
+
+/** One of a file, which no fake machine looks into. */
+const ofFile = ({ erofs: _erofs, ...image }: ImageFile): VmImage => whole(image)
 
 /**
  * Starts fake machines, each with a guest of its own in this process. The driver is the host, not the runner: given to another engine, it is what that
@@ -41,7 +45,7 @@ function whole(image: FakeImage): VmImage {
 export class FakeDriver implements VmDriver {
   readonly accelerator: Accelerator = 'tcg'
   readonly overheadMib = 0
-  readonly images: ReadonlyMap<string, VmImage>
+  readonly images: Images<VmImage>
   readonly versions: StateVersions
   readonly guest: VmDriver['guest']
   /** The machines that are not stopped yet, by id. */
@@ -57,7 +61,11 @@ export class FakeDriver implements VmDriver {
 
   constructor(options: FakeDriverOptions = {}) {
     this.#options = options
-    this.images = new Map(Object.entries(options.images ?? presets).map(([name, image]) => [name, whole(image)]))
+    const all = Object.entries(options.images ?? presets)
+    this.images = new Images(
+      all.map(([name, image]) => [name, whole(image)] as const),
+      ofFile,
+    )
     this.versions = options.versions ?? { accelerator: 'tcg', qemu: 'fake-1', cpu: 'fake' }
     this.guest = options.guest ?? { kernel: 'fake-kernel', agent: 'fake-agent' }
   }
@@ -86,7 +94,7 @@ export class FakeDriver implements VmDriver {
       const vm = this.#add(
         spec,
         'restore',
-        { ...state.shape, diskMib: spec.diskMib },
+        { ...state.shape, image: this.#imageOf(spec, state), diskMib: spec.diskMib },
         {
           restored: { contents, folder, base },
         },
@@ -125,6 +133,11 @@ export class FakeDriver implements VmDriver {
     const machine = this.machines.get(id)
     if (!machine) throw new Error(`no machine ${id}`)
     return machine
+  }
+
+  /** A state of one image goes on in a machine of another with the same content. */
+  #imageOf({ image: name }: VmSpec, { shape }: MachineState): MachineShape['image'] {
+    return { name, digest: this.images.get(name)?.digest ?? shape.image.digest }
   }
 
   #add(

@@ -283,7 +283,10 @@ export class FakeGuest {
     const { socket } = request
     // A lost session ends no command.
     socket.once('close', () => (codeOf(socket.errored) === 'guest_disconnected' ? undefined : gone.abort()))
-    const result = await (this.behaviour.exec ?? echo)(value as GuestExecRequest, gone.signal)
+    const asked = value as GuestExecRequest
+    const trace = request.headers.traceparent
+    const env = typeof trace === 'string' ? { env: { TRACEPARENT: trace, ...asked.env } } : {}
+    const result = await (this.behaviour.exec ?? echo)({ ...asked, ...env }, gone.signal)
     json(response, 200, { ...success, ...result })
   }
 
@@ -320,10 +323,14 @@ const success: ExecResult = {
 }
 
 /** The programs that a fake guest has. */
-const echo: ExecHandler = async ({ argv, shell }) => {
+const echo: ExecHandler = async ({ argv, shell, env }) => {
   const [program, ...words] = argv ?? (shell ?? '').split(' ')
   if (program === 'true') return {}
   if (program === 'echo') return { stdout: `${words.join(' ')}\n` }
+  if (program === 'printenv') {
+    const value = env?.[words[0] ?? '']
+    return value === undefined ? { exit_code: 1 } : { stdout: `${value}\n` }
+  }
   return { exit_code: 127, stderr: `exec: ${program}: not found\n` }
 }
 

@@ -12,15 +12,16 @@ import { dirname } from 'node:path'
 import { Cleanup, deadline } from '@portico/shared/dispose'
 import { AppError } from '@portico/shared/errors'
 import { base32 } from '@portico/shared/ids'
-import type { Assets, ImageAsset } from '../../assets.ts'
+import type { Assets } from '../../assets.ts'
 import { diskFull, orNoRoom, roomIn } from '../../disk/full.ts'
 import type { ScratchDisks } from '../../disk/scratch.ts'
 import { jailArguments, jailProgram } from '../../jail.ts'
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { noPages, type PageSet, readEarly } from '../../memory/page-set.ts'
 import { jailPaths, type StatePaths, type VmPaths } from '../../paths.ts'
-import type { Accelerator, BootOptions, Vm, VmDriver, VmImage, VmSpec } from '../driver.ts'
+import type { Accelerator, BootOptions, Vm, VmDriver, VmSpec } from '../driver.ts'
 import { openImageFile } from '../image-file.ts'
+import { type ImageFile, Images, type VmImage } from '../images.ts'
 import type { DiskLayer, MachineShape, MachineState, StateVersions } from '../machine-state.ts'
 import { writeState } from '../state-file.ts'
 import { adopt } from './adopt.ts'
@@ -54,6 +55,10 @@ type Origin =
   | { readonly start: 'boot'; readonly waits: boolean }
   | { readonly start: 'restore'; readonly state: MachineState }
 
+type QemuImage = VmImage & ImageFile
+
+const bootable = (file: ImageFile): QemuImage => ({ ...file, open: () => openImageFile(file.erofs) })
+
 const program = '/usr/bin/qemu-system-x86_64'
 const startLimitMs = 15_000
 /** What QEMU itself holds, without the guest's memory and translated code; measured. */
@@ -61,7 +66,7 @@ const ownMib = 48
 
 export class QemuDriver implements VmDriver {
   readonly accelerator: Accelerator
-  readonly images: ReadonlyMap<string, VmImage>
+  readonly images: Images<QemuImage>
   readonly overheadMib: number
   readonly guest: VmDriver['guest']
   readonly versions: StateVersions
@@ -74,12 +79,10 @@ export class QemuDriver implements VmDriver {
     this.versions = options.versions
     this.guest = { kernel: options.assets.kernelVersion, agent: options.assets.agentVersion }
     this.overheadMib = ownMib + (options.accelerator === 'tcg' ? translationCacheMib : 0)
-    const images = Object.entries(options.assets.images)
-    this.images = new Map(
-      images.map(([name, { digest, env, workdir, erofs }]) => [
-        name,
-        { digest, env, workdir, open: () => openImageFile(erofs) },
-      ]),
+    const presets = Object.entries(options.assets.images)
+    this.images = new Images(
+      presets.map(([name, asset]) => [name, bootable(asset)] as const),
+      bootable,
     )
   }
 
@@ -152,13 +155,13 @@ export class QemuDriver implements VmDriver {
     }
   }
 
-  #image(name: string): ImageAsset {
-    const image = this.#options.assets.images[name]
+  #image(name: string): QemuImage {
+    const image = this.images.get(name)
     if (!image) throw new AppError('image_unknown', `cannot create the sandbox: there is no image ${name}`)
     return image
   }
 
-  #shape(spec: VmSpec, image: ImageAsset): MachineShape {
+  #shape(spec: VmSpec, image: QemuImage): MachineShape {
     const { vcpus, memoryMib, diskMib } = spec
     const { kernel, agent } = this.guest
     return { image: { name: spec.image, digest: image.digest }, kernel, agent, vcpus, memoryMib, diskMib }
@@ -204,7 +207,7 @@ export class QemuDriver implements VmDriver {
     spec: VmSpec,
     origin: Origin,
     paths: VmPaths,
-    image: ImageAsset,
+    image: QemuImage,
     layers: readonly Layer[],
     uid: number | undefined,
     signal: AbortSignal,

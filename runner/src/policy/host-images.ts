@@ -1,0 +1,233 @@
+/**
+ * The images of this host, for whoever wants to boot one: what a name means, whether the policy lets it be booted, and the image itself, pulled if need be
+ * and held for as long as it is being used. What exists already is asked for by its resolved name, which no policy stands in the way of.
+ */
+
+import type { RunnerPolicy, SandboxSpec } from '@portico/shared/control'
+import { AppError } from '@portico/shared/errors'
+import type { ImageStore, PulledImage, PullStep, StoredImage } from '../image/store.ts'
+import { part } from '../tracing/tracing.ts'
+import type { VmImages } from '../vm/images.ts'
+import * as names from './names.ts'
+import type { Policy, Reserved } from './policy.ts'
+
+export type Store = Pick<ImageStore, 'get' | 'pull' | 'list' | 'remove' | 'hold' | 'figures' | 'close'>
+
+export interface HostImagesOptions {
+  readonly images: VmImages
+  readonly aliases: Readonly<Record<string, string>>
+  readonly policy?: Policy | undefined
+  /** Of images from registries; without one there are none. */
+  readonly store?: Store | undefined
+}
+
+/** An image that is here, under the name by which it is found again, and kept here until it is disposed of. */
+export interface Brought extends Disposable {
+  readonly name: string
+}
+
+/** What may be booted. */
+export interface Admitted {
+  /** Of a preset it is what it resolves to, of others only once it was brought. */
+  readonly name: string
+  /** Brings it, where that may take a while. */
+  readonly bring?: (signal: AbortSignal) => Promise<Brought>
+}
+
+export interface PullAsked {
+  readonly refresh: boolean
+  readonly signal: AbortSignal
+  readonly onProgress?: (step: PullStep) => void
+}
+
+/** How many images of the store are told of, each by its name and its reference. */
+const mostTold = 128
+
+export class HostImages {
+  readonly #options: HostImagesOptions
+  readonly #reserved: Reserved
+  readonly #listeners = new Set<() => void>()
+
+  constructor(options: HostImagesOptions) {
+    this.#options = options
+    this.#reserved = { presets: [...options.images.keys()], aliases: options.aliases }
+  }
+
+  /** What a sandbox is to be made of. Throws what the policy says against it. */
+  admit({ image, vcpus, mem_mib: memoryMib }: Pick<SandboxSpec, 'image' | 'vcpus' | 'mem_mib'>): Admitted {
+    const { policy } = this.#options
+    const { admitted, meaning } = this.#admit(image)
+    names.mustFitCaps(image, meaning, { vcpus, memoryMib }, policy)
+    this.#mustBeInstalled(image, meaning)
+    return admitted
+  }
+
+  /** The image for something other than a machine; of a preset it costs nothing. */
+  async bring(image: string, signal: AbortSignal): Promise<Brought> {
+    const { admitted, meaning } = this.#admit(image)
+    this.#mustBeInstalled(image, meaning)
+    return (await admitted.bring?.(signal)) ?? { name: admitted.name, [Symbol.dispose]: () => undefined }
+  }
+
+  /** Whether a pull of it may be asked for; throws why not. */
+  mustBePullable(name: string): void {
+    this.#pullable(name)
+  }
+
+  /** Brings an image here and keeps it for later. */
+  async pull(name: string, { refresh, signal, onProgress }: PullAsked): Promise<PulledImage> {
+    const { reference } = this.#pullable(name)
+    return await this.#pull(reference, { refresh, signal, ...(onProgress ? { onProgress } : {}) })
+  }
+
+  /** Of the store, most recently used first. */
+  list(): readonly StoredImage[] {
+    return this.#options.store?.list() ?? []
+  }
+
+  /** Removes an image of the store; what is not there is removed already. */
+  async remove(name: string): Promise<void> {
+    const { store, policy } = this.#options
+    if (!store) return
+    const own = policy?.custom_images
+    const reference = own && Object.hasOwn(own, name) ? (own[name] ?? name) : name
+    await store.remove(reference).catch((error: unknown) => {
+      if (!(error instanceof AppError && error.code === 'image_not_found')) throw error
+    })
+    this.#changed()
+  }
+
+  /** Every name that a create may give now. */
+  bootable(): string[] {
+    const { policy } = this.#options
+    const { presets, aliases } = this.#reserved
+    const named = Object.keys(aliases).filter((name) => presets.includes(aliases[name] ?? ''))
+    const short = [...presets, ...named, ...Object.keys(policy?.custom_images ?? {})]
+    const allowed = short.filter((name) => this.#meansAllowed(name, []))
+    const stored = this.list().filter(({ name, reference }) => this.#meansAllowed(name, [reference]))
+    return [...new Set([...allowed, ...stored.slice(0, mostTold).flatMap(({ name, reference }) => [name, reference])])]
+  }
+
+  /** What is told by resolved names, told by every name that leads to them. */
+  byName(counts: Iterable<readonly [string, number]>): Record<string, number> {
+    return Object.fromEntries(
+      [...counts].flatMap(([image, count]) => this.#namesOf(image).map((name) => [name, count])),
+    )
+  }
+
+  /** What callers are told of the policy. */
+  get told(): RunnerPolicy | undefined {
+    const { policy } = this.#options
+    if (!policy) return undefined
+    return {
+      default_cpus: policy.default_cpus,
+      default_memory_mb: policy.default_memory_mb,
+      default_idle_timeout_secs: policy.default_idle_timeout_secs,
+      max_concurrent_sandboxes: policy.max_concurrent_sandboxes,
+      catalog: names.catalogOf(this.#reserved, policy).slice(0, 256),
+    }
+  }
+
+  /** For metrics. */
+  figures(): ReturnType<Store['figures']> | undefined {
+    return this.#options.store?.figures()
+  }
+
+  /** Calls `listener` when other images are here; the answer ends that. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  async close(): Promise<void> {
+    await this.#options.store?.close()
+  }
+
+  #admit(name: string): { readonly admitted: Admitted; readonly meaning: names.Meaning } {
+    const { policy } = this.#options
+    const meaning = names.meaningOf(name, this.#reserved, policy)
+    names.mustBeAllowed(name, meaning, policy, this.#known(meaning))
+    names.mustNotMove(name, meaning)
+    if (meaning.kind === 'preset') return { admitted: { name: meaning.preset }, meaning }
+    const { reference } = meaning
+    return { admitted: { name: reference, bring: (signal) => this.#bring(reference, signal) }, meaning }
+  }
+
+  #namesOf(resolved: string): string[] {
+    const { aliases } = this.#reserved
+    const short = Object.keys(aliases).filter((name) => aliases[name] === resolved)
+    // Not by asking the store for each, which would count as a use of it.
+    const reference = this.list().find(({ name }) => name === resolved)?.reference
+    if (reference === undefined) return [resolved, ...short]
+    const own = Object.keys(this.#options.policy?.custom_images ?? {})
+    return [resolved, reference, ...own.filter((name) => this.#reference(name) === reference)]
+  }
+
+  #reference(name: string): string | undefined {
+    const meaning = names.meaningOf(name, this.#reserved, this.#options.policy)
+    return meaning.kind === 'registry' ? meaning.reference : undefined
+  }
+
+  #meansAllowed(name: string, also: readonly string[]): boolean {
+    const { policy } = this.#options
+    try {
+      const meaning = names.meaningOf(name, this.#reserved, policy)
+      return names.isAllowed(name, meaning, policy, also)
+    } catch {
+      // An alias of a preset that this host does not have.
+      return false
+    }
+  }
+
+  /** The reference by which an image of that name came here: an entry with a tag stands for its digest, too. */
+  #known(meaning: names.Meaning): string[] {
+    if (meaning.kind !== 'registry') return []
+    const reference = this.#options.store?.get(meaning.reference)?.reference
+    return reference === undefined ? [] : [reference]
+  }
+
+  #pullable(name: string): names.FromRegistry {
+    const { policy } = this.#options
+    if (!policy)
+      throw new AppError('image_not_allowed', 'cannot pull an image: this runner has no policy that allows any')
+    const meaning = names.meaningOf(name, this.#reserved, policy)
+    if (meaning.kind === 'preset') {
+      const why = `${name} is a preset, which every runner has; a registry's image of that name is docker.io/library/${name}`
+      throw new AppError('invalid_request', `cannot pull the image: ${why}`)
+    }
+    names.mustBeAllowed(name, meaning, policy, this.#known(meaning))
+    return meaning
+  }
+
+  #mustBeInstalled(name: string, meaning: names.Meaning): void {
+    const { policy, store } = this.#options
+    if (meaning.kind === 'preset' || policy?.auto_install === true || store?.get(meaning.reference)) return
+    throw new AppError('image_not_installed', `cannot use the image: ${name} is not on this runner`)
+  }
+
+  async #bring(reference: string, signal: AbortSignal): Promise<Brought> {
+    const { store } = this.#options
+    // Between a pull and the hold it may have been removed again.
+    for (let name = reference, tries = 3; tries > 0; tries--) {
+      const held = store?.hold(name)
+      if (held) return { name: held.image.name, [Symbol.dispose]: () => held[Symbol.dispose]() }
+      const pulled = await part('image.pull', { 'portico.image': reference }, () =>
+        this.#pull(reference, { refresh: false, signal }),
+      )
+      name = pulled.image.name
+    }
+    throw new AppError('image_pull_failed', 'cannot use the image: it was removed as soon as it was here')
+  }
+
+  async #pull(reference: string, asked: PullAsked): Promise<PulledImage> {
+    const { store } = this.#options
+    if (!store) throw new AppError('image_pull_failed', 'cannot pull an image: this runner has no place for any')
+    const pulled = await store.pull(reference, asked)
+    this.#changed()
+    return pulled
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener()
+  }
+}
