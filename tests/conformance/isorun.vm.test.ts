@@ -13,8 +13,8 @@ type IsorunModule = typeof import('./clients/node_modules/isorun/dist/index.js')
 /** The account's index and notes of calls follow the answers. */
 const eventually = { timeout: 20_000, interval: 200 }
 
-/** Not the default one, and one for all tests: each shape takes a boot before its first sandbox. */
-const shape = { vcpus: 2, memMiB: 512 }
+/** Not the default one, and one for all tests, those of iii among them: each shape of an image takes a boot before its first sandbox. */
+const shape = { image: 'python:3.12-slim', vcpus: 2, memMiB: 512 }
 
 describe('isorun 1.0.1', () => {
   let platform: TestPlatform
@@ -119,7 +119,7 @@ describe('isorun 1.0.1', () => {
     const all = [sandbox, ...children]
     expect(new Set(all.map(({ id }) => id)).size).toBe(3)
     for (const child of children) {
-      expect(child).toMatchObject({ image: 'node:22-slim', ...shape })
+      expect(child).toMatchObject(shape)
       await child.writeFile('/app/note', child.id)
     }
     for (const one of all) expect(await askKeeper(shellOf(one))).toEqual({ secret, turns: 2 })
@@ -146,7 +146,7 @@ describe('isorun 1.0.1', () => {
 
     for (let turn = 0; turn < 2; turn++) {
       const restored = await isorun.restore(snapshot.id)
-      expect(restored).toMatchObject({ image: 'node:22-slim', ...shape })
+      expect(restored).toMatchObject(shape)
       expect(await askKeeper(shellOf(restored))).toEqual({ secret, turns: 2 })
       expect(await restored.readFile('/app/note')).toBe('kept')
       await restored.destroy()
@@ -188,7 +188,7 @@ describe('isorun 1.0.1', () => {
 
     const [newest] = await isorun.history()
     const { status: _, ...figures } = used
-    expect(newest).toMatchObject({ id: sandbox.id, image: 'node:22-slim', ...shape, ...figures })
+    expect(newest).toMatchObject({ id: sandbox.id, ...shape, ...figures })
     expect(newest?.createMs).toBeGreaterThan(0)
     expect(Date.parse(newest?.createdAt ?? '')).toBeLessThan(Date.parse(newest?.destroyedAt ?? ''))
 
@@ -196,7 +196,7 @@ describe('isorun 1.0.1', () => {
     expect(entries.map(({ seq, event }) => [seq, event])).toEqual(
       [...noted, 'sandbox.destroyed'].map((event, seq) => [seq, event]),
     )
-    expect(entries[0]?.data).toEqual({ image: 'node:22-slim', vcpus: 2, mem_mib: 512 })
+    expect(entries[0]?.data).toEqual({ image: 'python:3.12-slim', vcpus: 2, mem_mib: 512 })
     expect(entries[2]?.data).toMatchObject({ command: 'exit 3', exit_code: 3 })
     expect(entries[3]?.data).toEqual({ path: '/app/note', bytes: 4 })
     for (const { sandboxId, hmac, timestamp } of entries) {

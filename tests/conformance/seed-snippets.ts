@@ -18,9 +18,14 @@ const programLine = /^(import |const |await |for \(|if \(|console\.|\/\/ )/
 const followingLine = /^(\s|[})\]])/
 const requestLine = /^(GET|POST|PUT|DELETE) \/v1\//
 
+/** A page as it was saved. */
+export async function readPage(page: string): Promise<string> {
+  return await readFile(join(folder, page), 'utf8')
+}
+
 /** Every block of a page, in its order. */
 export async function snippetsOf(page: string): Promise<Snippet[]> {
-  const lines = (await readFile(join(folder, page), 'utf8')).split('\n')
+  const lines = (await readPage(page)).split('\n')
   const found: Snippet[] = []
   for (let at = 0; at < lines.length; ) {
     const kind = kindOf(lines[at] ?? '')

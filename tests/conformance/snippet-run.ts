@@ -3,12 +3,12 @@
 export interface Ran {
   /** Its constants. */
   readonly values: Readonly<Record<string, unknown>>
-  /** What it gave to `console.log`, call by call. */
+  /** What it gave to `console`, call by call. */
   readonly printed: readonly (readonly unknown[])[]
 }
 
 const imported = /^import \{ ([\w, ]+) \} from '@iris\/sdk'\n+/gm
-const declared = /^const (?:\{ ([\w, ]+) \}|(\w+))/gm
+const declared = /^const (?:\{ ([\w, ]+) \}|(\w+))/
 const AsyncFunction = Object.getPrototypeOf(async () => undefined).constructor as new (
   ...parts: string[]
 ) => (...values: unknown[]) => Promise<Readonly<Record<string, unknown>>>
@@ -20,12 +20,29 @@ export async function runProgram(
   world: Readonly<Record<string, unknown>>,
 ): Promise<Ran> {
   const names = [...program.matchAll(imported)].flatMap(([, list = '']) => list.split(', '))
-  const constants = [...program.matchAll(declared)].flatMap(([, list, name]) => list?.split(', ') ?? [name ?? ''])
+  const constants = constantsOf(program)
   const printed: unknown[][] = []
-  const scope: Record<string, unknown> = { console: { log: (...values: unknown[]) => printed.push(values) }, ...world }
+  const print = (...values: unknown[]) => printed.push(values)
+  const scope: Record<string, unknown> = { console: { log: print, warn: print, error: print }, ...world }
   for (const name of names) scope[name] = sdk[name]
   for (const name of constants) delete scope[name]
   const body = `'use strict'\n${program.replaceAll(imported, '')}\nreturn { ${constants.join(', ')} }`
   const values = await new AsyncFunction(...Object.keys(scope), body)(...Object.values(scope))
   return { values, printed }
+}
+
+/** The constants of a program that are in no block of it; a saved page may have lost its indentation, so brackets tell. */
+function constantsOf(program: string): string[] {
+  let depth = 0
+  return program.split('\n').flatMap((line) => {
+    const [, list, name] = (depth === 0 && declared.exec(line)) || []
+    depth += openedBy(line)
+    return list?.split(', ') ?? (name === undefined ? [] : [name])
+  })
+}
+
+/** How many brackets a line of a program opens and leaves open. */
+export function openedBy(line: string): number {
+  const [code = ''] = line.split(/(?:^| )\/\/ /)
+  return (code.match(/[([{]/g)?.length ?? 0) - (code.match(/[)\]}]/g)?.length ?? 0)
 }

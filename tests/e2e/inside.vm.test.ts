@@ -28,6 +28,17 @@ describe('inside a sandbox', () => {
     await platform?.[Symbol.asyncDispose]()
   })
 
+  it("a command finds its caller's trace in its environment", async () => {
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+    const exec = async (command: object) => {
+      const headers = { 'content-type': 'application/json', traceparent }
+      const asked = { method: 'POST', headers, body: JSON.stringify(command) }
+      return (await (await platform.call(`/v1/runs/${client.id}/exec`, asked)).json()) as { stdout: string }
+    }
+    expect((await exec({ command: 'printenv TRACEPARENT' })).stdout).toBe(`${traceparent}\n`)
+    expect((await exec({ command: 'printenv TRACEPARENT', env: { TRACEPARENT: 'own' } })).stdout).toBe('own\n')
+  })
+
   it('files of any name are written, told and read back', async () => {
     const odd = '/root/names/a b\n"ü" $HOME'
     const bytes = Buffer.concat([Buffer.from('/root/names/'), Buffer.from([0x66, 0xff, 0xfe])])
