@@ -59,12 +59,18 @@ export class Capacity {
 
   /** Takes a slot and the room of one machine, or throws `capacity` having taken nothing. */
   reserve(room: Room): Reservation {
-    if (this.freeSlots === 0) throw full(this.#fullSlots)
-    if (room.memoryMib + this.#overheadMib > this.freeMemoryMib) throw full('it has too little free memory')
-    if (room.vcpus > this.freeVcpus) throw full('it has too few free vCPUs')
+    this.mustFit(room)
     let slot = 0
     while (this.#taken.has(slot)) slot++
     return this.#take(slot, room)
+  }
+
+  /** Throws what `reserve` would, once the places of `back` were given back. */
+  mustFit({ memoryMib, vcpus }: Room, back: readonly Room[] = []): void {
+    const memory = this.freeMemoryMib + back.reduce((sum, one) => sum + one.memoryMib + this.#overheadMib, 0)
+    if (this.freeSlots + back.length === 0) throw full(this.#fullSlots)
+    if (memoryMib + this.#overheadMib > memory) throw full('it has too little free memory')
+    if (vcpus > this.freeVcpus + back.reduce((sum, one) => sum + one.vcpus, 0)) throw full('it has too few free vCPUs')
   }
 
   /** Whether `reserve` would work now. */

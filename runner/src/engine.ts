@@ -65,6 +65,8 @@ export interface EngineStatus {
   readonly load: number
   /** Machines that stand ready, by each name of their image. */
   readonly warm: Readonly<Record<string, number>>
+  /** The same, each once: by its preset or key of `custom_images`, or as `other`. */
+  readonly ready: Readonly<Record<string, number>>
   readonly freeMemoryMib: number
   readonly freeSlots: number
   readonly images: readonly string[]
@@ -198,7 +200,10 @@ class HostEngine implements Engine {
       log,
       onReady,
     })
-    hostImages.onChange(onReady)
+    hostImages.onChange(() => {
+      this.#source.imagesChanged((image) => hostImages.has(image))
+      onReady()
+    })
     this.#snapshots = new Snapshots({ paths: this.#paths, versions: driver.versions, onStep })
     this.#registry = new Registry({
       context: { ...context, source: this.#source, paths: this.#paths, onStep },
@@ -352,6 +357,7 @@ class HostEngine implements Engine {
       freeVcpus: this.#source.freeVcpus,
       load: Math.round(((loadavg()[0] ?? 0) / availableParallelism()) * 100) / 100,
       warm: this.images.byName(this.#source.readyByImage),
+      ready: this.images.byOwnName(this.#source.readyByImage),
       freeMemoryMib: this.#source.freeMemoryMib,
       freeSlots: this.#source.freeSlots,
       images: this.images.bootable(),

@@ -58,7 +58,7 @@ const table = {
     retryAfter: 5,
   },
   image_no_space: {
-    status: 507,
+    status: 503,
     retryable: true,
     hint: "The runner's disk is full of images that are in use; the operator makes room.",
     retryAfter: 30,

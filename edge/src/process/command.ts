@@ -1,7 +1,6 @@
 /** Commands as the API takes them, put as the agent takes them. */
 
-import { execRequest, type SpawnRequest } from '@portico/shared/api'
-import { AppError } from '@portico/shared/errors'
+import { execFields, runsSomething, type SpawnRequest } from '@portico/shared/api'
 import type { GuestExecRequest, GuestSpawnRequest } from '@portico/shared/guest'
 import { z } from 'zod'
 
@@ -9,7 +8,9 @@ import { z } from 'zod'
 const usualTimeout = 30
 
 /** `execRequest`, which shows whether a timeout was asked for: what is detached has none otherwise. */
-export const commandRequest = execRequest.extend({ timeout: z.number().positive().max(86_400).optional() })
+export const commandRequest = execFields
+  .extend({ timeout: z.number().positive().max(86_400).optional() })
+  .check(runsSomething)
 export type CommandRequest = z.output<typeof commandRequest>
 
 /** A command that is waited for. */
@@ -45,12 +46,7 @@ function words({
   entrypoint,
   args,
 }: Pick<CommandRequest, 'command' | 'entrypoint' | 'args'>): GuestExecRequest {
-  const none = command.length === 0
-  if (none !== (entrypoint === true))
-    throw new AppError('invalid_request', 'cannot run the command: give either command, or entrypoint: true')
-  if (!none && args !== undefined)
-    throw new AppError('invalid_request', 'cannot run the command: args goes with entrypoint alone')
-  if (none) return { entrypoint: true, ...(args === undefined ? {} : { args }) }
+  if (entrypoint) return { entrypoint, ...(args === undefined ? {} : { args }) }
   return typeof command === 'string' ? { shell: command } : { argv: command }
 }
 

@@ -22,7 +22,8 @@ func (a *account) variables() map[string]string {
 	return map[string]string{"HOME": a.home, "USER": a.name, "LOGNAME": a.name}
 }
 
-// findAccount looks a user up. A number needs no entry: it then has no name, no further groups, and / for a home.
+// findAccount looks a user up. A number needs no entry: it then has no name, / for a home, and the group 0 alone, as
+// Docker has it.
 func findAccount(text string) (*account, *proto.Failure) {
 	name, group, hasGroup := strings.Cut(text, ":")
 	found := &account{name: name, home: "/"}
@@ -38,7 +39,7 @@ func findAccount(text string) (*account, *proto.Failure) {
 			found.groups = append(found.groups, number(id))
 		}
 	} else if uid, err := strconv.ParseUint(name, 10, 31); err == nil {
-		found.uid, found.gid = uint32(uid), uint32(uid)
+		found.uid = uint32(uid)
 	} else {
 		return nil, invalid("there is no user " + strconv.Quote(name))
 	}

@@ -72,6 +72,10 @@ func TestAUserThatTheImageDoesNotHaveIsRoot(t *testing.T) {
 	if user, _ := environment.complete(&w); user == nil || user.uid != 12 || user.gid != 34 {
 		t.Errorf("%+v", user)
 	}
+	withDefaults(t, Defaults{User: "61234"})
+	if user, _ := environment.complete(&w); user == nil || user.uid != 61234 || user.gid != 0 || len(user.groups) > 0 {
+		t.Errorf("a number without an entry: %+v", user)
+	}
 	own := "0"
 	if user, _ := environment.complete(&wireRequest{User: &own}); user != nil {
 		t.Errorf("the caller's own: %+v", user)

@@ -134,7 +134,7 @@ var Status = map[string]int{
 	CodeImageDenied:          403,
 	CodeImageUnsuitable:      400,
 	CodeImagePullFailed:      503,
-	CodeImageNoSpace:         507,
+	CodeImageNoSpace:         503,
 	CodeImageNotFound:        404,
 	CodeBuildFailed:          422,
 	CodeUnsupported:          400,

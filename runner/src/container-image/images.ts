@@ -13,7 +13,6 @@ import type { GuestRequest, GuestResponse } from '../guest/http.ts'
 import { maxOwnBody } from '../guest/limits.ts'
 import type { Brought } from '../policy/host-images.ts'
 import type { VmImage, VmImages } from '../vm/images.ts'
-import { contentDigest } from './content-digest.ts'
 
 /** What a container of an image starts with. */
 export interface ContainerImage {
@@ -52,7 +51,7 @@ export class ContainerImages {
     const image = this.#options.images.get(brought.name)
     if (!image)
       throw new AppError('image_unknown', `cannot bring the image into the sandbox: there is no image ${name}`)
-    const digest = await contentDigest(image, pulling)
+    const { digest } = image
     const key = JSON.stringify([id, generation, digest])
     let bringing = this.#underWay.get(key)
     if (!bringing) {

@@ -83,6 +83,28 @@ test('what is held, in use or just being added never goes', async () => {
   expect(await catalog.free(1000)).toBe(3)
 })
 
+test('what is taken into use while another is removed stays', async () => {
+  const catalog = await opened()
+  const first = await add(catalog, 'first', 'a')
+  const second = await add(catalog, 'second', 'b')
+  const freeing = catalog.free(1000)
+  // Whichever goes first, the other is still there for whoever asks now.
+  const other = [first, second].find(({ name }) => catalog.find(name))
+  using _held = catalog.hold(other?.name ?? '')
+  expect(await freeing).toBe(1)
+  for (const there of [catalog, await opened()]) expect(there.all().map(({ name }) => name)).toEqual([other?.name])
+})
+
+test('tags that come to lead to one image at the same time all do, also after a restart', async () => {
+  const catalog = await opened()
+  const { name, digest, rootfs, sizeBytes, fileDigest } = await add(catalog, 'one', 'a')
+  const found = { name, digest, rootfs, sizeBytes, fileDigest, config }
+  const tags = ['2', '3', '4'].map((tag) => `docker.io/library/one:${tag}`)
+  await Promise.all(tags.map(async (tag) => await catalog.add(found, tag)))
+  for (const there of [catalog, await opened()])
+    expect([...tags, 'docker.io/library/one:1'].map((tag) => there.find(tag)?.name)).toEqual([name, name, name, name])
+})
+
 test('images of the same layers share a file, which goes with the last of them', async () => {
   const catalog = await opened()
   const one = await add(catalog, 'one', 'same')
@@ -128,7 +150,14 @@ async function add(
   await writeFile(file, 'x'.repeat(100))
   await (await Records.open(folder)).adopt(file, rootfs)
   const digest = digestOf(name)
-  const found = { name: `docker.io/library/${repository}@${digest}`, digest, rootfs, sizeBytes: 100, config }
+  const found = {
+    name: `docker.io/library/${repository}@${digest}`,
+    digest,
+    rootfs,
+    sizeBytes: 100,
+    fileDigest: rootfs,
+    config,
+  }
   return await catalog.add(found, reference)
 }
 

@@ -5,7 +5,7 @@
 
 import type { Clock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
-import { type Candidate, chooseVictims } from './eviction.ts'
+import { type Candidate, leastRecent } from './eviction.ts'
 import type { ImageRecord, Records } from './records.ts'
 import { formatReference, isReference, parseReference, repositoryOf } from './reference.ts'
 
@@ -22,6 +22,8 @@ export class Catalog {
   readonly #holds = new Map<string, number>()
   /** Files that somebody is about to use. */
   readonly #pins = new Map<string, number>()
+  /** The last change of an image's record. */
+  readonly #turns = new Map<string, Promise<void>>()
 
   constructor(options: CatalogOptions, found: readonly ImageRecord[]) {
     this.#options = options
@@ -71,13 +73,17 @@ export class Catalog {
 
   /** Adds an image, or that a reference leads to it now. */
   async add(found: Omit<ImageRecord, 'references' | 'usedAt' | 'schema'>, reference: string): Promise<ImageRecord> {
-    const known = this.#images.get(found.name)
-    const references = [...(known?.references ?? []).filter((one) => one !== reference), reference]
-    const record: ImageRecord = { schema: 1, ...found, references, usedAt: this.#options.clock.now() }
-    await this.#options.records.write(record)
-    this.#images.set(record.name, record)
-    const before = this.#references.get(reference)
-    this.#references.set(reference, record.name)
+    let before: string | undefined
+    const record = await this.#inTurn(found.name, async () => {
+      const known = this.#images.get(found.name)
+      const references = [...(known?.references ?? []).filter((one) => one !== reference), reference]
+      const added: ImageRecord = { schema: 1, ...found, references, usedAt: this.#options.clock.now() }
+      await this.#options.records.write(added)
+      this.#images.set(added.name, added)
+      before = this.#references.get(reference)
+      this.#references.set(reference, added.name)
+      return added
+    })
     if (before !== undefined && before !== record.name) await this.#forget(before, reference)
     return record
   }
@@ -101,15 +107,27 @@ export class Catalog {
   async remove(record: ImageRecord): Promise<void> {
     if (!this.#isFree(new Set(this.#options.inUse()))(record))
       throw new AppError('conflict', `cannot remove the image ${record.name}: it is in use`)
-    await this.#drop(record)
+    await this.#drop([record])
+  }
+
+  /** What could be freed at most, in bytes. */
+  get evictable(): number {
+    return this.#candidates().reduce((sum, { bytes, free }) => sum + (free ? bytes : 0), 0)
   }
 
   /** Removes what was used least recently until `bytes` are freed; resolves with how many images went. */
   async free(bytes: number): Promise<number> {
-    const victims = new Set(chooseVictims(this.#candidates(), bytes))
-    const records = this.all().filter(({ rootfs }) => victims.has(rootfs))
-    for (const record of records) await this.#drop(record)
-    return records.length
+    let removed = 0
+    for (let left = bytes; left > 0; ) {
+      // Chosen anew each time: while a file is removed, the next may be taken into use.
+      const victim = leastRecent(this.#candidates())
+      if (!victim) break
+      const records = this.all().filter(({ rootfs }) => rootfs === victim.rootfs)
+      await this.#drop(records)
+      removed += records.length
+      left -= victim.bytes
+    }
+    return removed
   }
 
   #candidates(): Candidate[] {
@@ -127,22 +145,46 @@ export class Catalog {
     return ({ name, rootfs }) => !used.has(name) && !this.#holds.has(name) && !this.#pins.has(rootfs)
   }
 
-  /** Out of memory at once, so that nobody takes it up any more, then from the disk. */
-  async #drop(record: ImageRecord): Promise<void> {
-    this.#images.delete(record.name)
-    for (const reference of record.references)
-      if (this.#references.get(reference) === record.name) this.#references.delete(reference)
-    await this.#options.records.remove(record.name)
-    if (!this.hasLayers(record.rootfs) && !this.#pins.has(record.rootfs))
-      await this.#options.records.removeErofs(record.rootfs)
+  /** Images of one file: out of memory at once, so that nobody takes them up any more, then from the disk. */
+  async #drop(dropped: readonly ImageRecord[]): Promise<void> {
+    const { records } = this.#options
+    for (const { name, references } of dropped) {
+      this.#images.delete(name)
+      for (const reference of references)
+        if (this.#references.get(reference) === name) this.#references.delete(reference)
+    }
+    for (const { name } of dropped)
+      await this.#inTurn(name, async () => {
+        if (!this.#images.has(name)) await records.remove(name)
+      })
+    for (const rootfs of new Set(dropped.map((record) => record.rootfs)))
+      if (!this.hasLayers(rootfs) && !this.#pins.has(rootfs)) await records.removeErofs(rootfs)
   }
 
   async #forget(name: string, reference: string): Promise<void> {
-    const record = this.#images.get(name)
-    if (!record) return
-    const changed = { ...record, references: record.references.filter((one) => one !== reference) }
-    this.#images.set(name, changed)
-    await this.#options.records.write(changed)
+    await this.#inTurn(name, async () => {
+      const record = this.#images.get(name)
+      // It may have come to lead here again.
+      if (!record || this.#references.get(reference) === name) return
+      const changed = { ...record, references: record.references.filter((one) => one !== reference) }
+      this.#images.set(name, changed)
+      await this.#options.records.write(changed)
+    })
+  }
+
+  /** What changes an image's record on disk goes one after the other: the last to be written is then the last to be known. */
+  async #inTurn<Value>(name: string, work: () => Promise<Value>): Promise<Value> {
+    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(work)
+    const settled = turn.then(
+      () => undefined,
+      () => undefined,
+    )
+    this.#turns.set(name, settled)
+    try {
+      return await turn
+    } finally {
+      if (this.#turns.get(name) === settled) this.#turns.delete(name)
+    }
   }
 }
 

@@ -32,11 +32,13 @@ const proxyVariables = [
   'SSL_CERT_FILE',
 ]
 
-/** What giving files their owners, modes and labels takes, and reading them whoever they belong to; with their numbers. */
+/**
+ * What giving files their owners, modes and labels takes, and reading them whoever they belong to; with their numbers. CAP_DAC_READ_SEARCH is none of
+ * them: it opens files of the whole disk by number, wherever they are mounted.
+ */
 const fileCapabilities = {
   CAP_CHOWN: 0,
   CAP_DAC_OVERRIDE: 1,
-  CAP_DAC_READ_SEARCH: 2,
   CAP_FOWNER: 3,
   CAP_FSETID: 4,
   CAP_MKNOD: 27,
@@ -52,6 +54,8 @@ export interface ConfinedOptions {
   readonly network?: boolean
   /** Keeps what root may do with files; without root it is what a user may. */
   readonly files?: boolean
+  /** Of each file that it writes, and of its memory. */
+  readonly limits?: { readonly fileBytes?: number; readonly memoryBytes: number }
   /** Host files by the name that they have inside. */
   readonly readOnly?: Readonly<Record<string, string>>
 }
@@ -59,7 +63,7 @@ export interface ConfinedOptions {
 /** Arguments for `bwrap` that run `command` in the jail. */
 export function confinedArguments(options: ConfinedOptions, command: readonly string[]): string[] {
   const root = process.getuid?.() === 0
-  const { folder, network = false, files = false, readOnly = {} } = options
+  const { folder, network = false, files = false, readOnly = {}, limits } = options
   return [
     ...['ipc', 'pid', 'uts', 'cgroup-try', ...(network ? [] : ['net']), ...(root ? [] : ['user'])].map(
       (name) => `--unshare-${name}`,
@@ -73,9 +77,15 @@ export function confinedArguments(options: ConfinedOptions, command: readonly st
     ...Object.entries(readOnly).flatMap(([inside, file]) => ['--ro-bind', file, inside]),
     ...['--bind', folder, workFolder, '--chdir', workFolder, '--cap-drop', 'ALL'],
     ...(files && root ? ownFileCapabilities().flatMap((capability) => ['--cap-add', capability]) : []),
+    ...(limits ? limited(limits) : []),
     ...(files ? usualMask : []),
     ...command,
   ]
+}
+
+function limited({ fileBytes, memoryBytes }: NonNullable<ConfinedOptions['limits']>): string[] {
+  const file = fileBytes === undefined ? [] : [`--fsize=${fileBytes}`]
+  return ['prlimit', `--as=${memoryBytes}`, '--core=0', ...file, '--']
 }
 
 /** Those that the runner has itself: bwrap refuses to give others. */

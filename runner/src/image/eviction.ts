@@ -9,16 +9,10 @@ export interface Candidate {
   readonly free: boolean
 }
 
-/** The files to remove so that at least `bytes` are freed, in order; all that may go if that is not enough. */
-export function chooseVictims(candidates: Iterable<Candidate>, bytes: number): string[] {
-  const chosen: string[] = []
-  let left = bytes
-  for (const { rootfs, bytes: size } of [...candidates]
-    .filter(({ free }) => free)
-    .sort((a, b) => a.usedAt - b.usedAt)) {
-    if (left <= 0) break
-    chosen.push(rootfs)
-    left -= size
-  }
-  return chosen
+/** The file to remove next; undefined if none may go. */
+export function leastRecent(candidates: Iterable<Candidate>): Candidate | undefined {
+  let found: Candidate | undefined
+  for (const candidate of candidates)
+    if (candidate.free && (found === undefined || candidate.usedAt < found.usedAt)) found = candidate
+  return found
 }

@@ -9,6 +9,7 @@ import { open } from 'node:fs/promises'
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
+import { PlainBytes } from './plain-bytes.ts'
 import { type TarLimits, TarRefused, TarWalk } from './tar-walk.ts'
 
 export interface LayersQuestion extends TarLimits {
@@ -17,30 +18,29 @@ export interface LayersQuestion extends TarLimits {
 
 export type LayersAnswer =
   | { readonly doneBytes: number }
-  /** Bytes of each tar, and of their content. */
-  | { readonly sizes: readonly number[]; readonly bytes: number; readonly entries: number }
-  | { readonly refused: TarRefused['kind'] | 'digest' | 'no-space'; readonly why: string }
+  /** Bytes of each tar, of their content, and of what that takes of the disk. */
+  | { readonly sizes: readonly number[]; readonly bytes: number; readonly diskBytes: number; readonly entries: number }
+  | { readonly refused: TarRefused['kind'] | 'digest'; readonly why: string }
 
 const sayEvery = 8 << 20
 
 async function main(question: LayersQuestion): Promise<void> {
+  const { layers, ...limits } = question
+  const walk = new TarWalk(limits)
+  const total = new PlainBytes(limits.maxBytes)
   const sizes: number[] = []
-  let bytes = 0
-  let entries = 0
   let before = 0
-  for (const { from, to, diffId } of question.layers) {
-    const walk = new TarWalk({ maxBytes: question.maxBytes - bytes, maxEntries: question.maxEntries - entries })
-    const made = await layer(from, to, walk, question.maxBytes - bytes, before)
+  for (const { from, to, diffId } of layers) {
+    const made = await layer(from, to, walk, total, before)
     if (made.diffId !== diffId) return say({ refused: 'digest', why: 'a layer is not the one that its config names' })
     sizes.push(made.size)
-    bytes += walk.bytes
-    entries += walk.entries
     before += made.read
   }
-  say({ sizes, bytes, entries })
+  const { bytes, diskBytes, entries } = walk
+  say({ sizes, bytes, diskBytes, entries })
 }
 
-async function layer(from: string, to: string, walk: TarWalk, maxBytes: number, before: number) {
+async function layer(from: string, to: string, walk: TarWalk, total: PlainBytes, before: number) {
   const hash = createHash('sha256')
   let size = 0
   let read = 0
@@ -49,9 +49,8 @@ async function layer(from: string, to: string, walk: TarWalk, maxBytes: number, 
     transform(chunk: Buffer, _encoding, done) {
       try {
         size += chunk.length
-        // Headers and padding come on top of the content: an entry of nothing takes 512 bytes.
-        if (size > 2 * maxBytes + (64 << 20)) throw new TarRefused('too-large', `it is larger than ${maxBytes} bytes`)
         walk.push(chunk)
+        total.add(chunk.length, walk.entries)
         hash.update(chunk)
         done(null, chunk)
       } catch (error) {

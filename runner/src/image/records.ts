@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { imageConfig } from '@portico/shared/control'
 import { z } from 'zod'
 import type { Logger } from '../log.ts'
-import { removeTree } from './unpack.ts'
+import { removeTree } from './disk.ts'
 
 const recordSchema = z.object({
   schema: z.literal(1),
@@ -23,6 +23,8 @@ const recordSchema = z.object({
   digest: z.string(),
   rootfs: z.string().regex(/^sha256:[0-9a-f]{64}$/),
   sizeBytes: z.number(),
+  /** SHA-256 of the erofs file. */
+  fileDigest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
   config: imageConfig,
   /** Whole spellings that led here when they were last asked for. */
   references: z.array(z.string()),

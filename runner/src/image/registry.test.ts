@@ -1,6 +1,7 @@
 /** The store against a real registry, with the real programs. */
 
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -60,6 +61,10 @@ describe('a pull', { timeout }, () => {
     expect([...new Set(steps.map(({ phase }) => phase))]).toEqual(['resolve', 'pull', 'unpack', 'erofs'])
     expect(Object.keys(tookMs)).toEqual(['resolve', 'pull', 'unpack', 'erofs'])
     expect(steps.filter(({ phase }) => phase === 'pull').at(-1)?.doneBytes).toBeGreaterThan(6e6)
+    const whole = createHash('sha256')
+      .update(await readFile(pulled.erofs))
+      .digest('hex')
+    expect(pulled.fileDigest).toBe(`sha256:${whole}`)
     const root = await extracted(pulled.erofs)
     expect((await execute('ls', [root])).stdout).toContain('proc\n')
     const reads = registry.reads()

@@ -13,12 +13,12 @@ import { AppError } from '@portico/shared/errors'
 import type { Logger } from '../log.ts'
 import { Builder, type Built, type PhaseTimes, type PullStep } from './build.ts'
 import { Catalog } from './catalog.ts'
+import { removeTree } from './disk.ts'
 import { type ImageRecord, Records, rootfsOf } from './records.ts'
 import { formatReference, parseReference, type Reference } from './reference.ts'
 import { joinOrBegin, type SharedWork } from './shared-work.ts'
 import { type Resolved, Skopeo } from './skopeo.ts'
 import { type ImageTools, imageTools } from './tools.ts'
-import { removeTree } from './unpack.ts'
 
 export type { PhaseTimes, PullPhase, PullStep } from './build.ts'
 export { type ImageTools, imageTools } from './tools.ts'
@@ -54,10 +54,14 @@ export interface StoredImage {
   readonly name: string
   /** As it was asked for last, with registry and tag. */
   readonly reference: string
+  /** All by which it came, the last one at the end. */
+  readonly references: readonly string[]
   /** Of the manifest for linux/amd64. */
   readonly digest: string
   /** Of the erofs file. */
   readonly sizeBytes: number
+  /** SHA-256 of the erofs file: two makes of the same layers differ. */
+  readonly fileDigest: string
   readonly config: ImageConfig
   /** The file that machines boot from. */
   readonly erofs: string
@@ -184,8 +188,9 @@ export class ImageStore {
       await using _pin = this.#catalog.pin(rootfs)
       const built = await this.#layers(reference, resolved, rootfs, signal, onStep)
       const { name, digest, config } = resolved
-      const { sizeBytes } = built
-      const record = await this.#catalog.add({ name, digest, rootfs, sizeBytes, config: config.image }, spelled)
+      const { sizeBytes, fileDigest } = built
+      const found = { name, digest, rootfs, sizeBytes, fileDigest, config: config.image }
+      const record = await this.#catalog.add(found, spelled)
       this.#counts.pullsDone += 1
       log.info({ image: name, reference: spelled, sizeBytes, ...tookMs, ...built.tookMs }, 'image.pulled')
       return { image: this.#stored(record), tookMs: { ...tookMs, ...built.tookMs } }
@@ -207,7 +212,7 @@ export class ImageStore {
     onStep: (step: PullStep) => void,
   ): Promise<Built> {
     const here = this.#catalog.hasLayers(rootfs)
-    if (here) return { sizeBytes: here.sizeBytes, tookMs: {} }
+    if (here) return { sizeBytes: here.sizeBytes, fileDigest: here.fileDigest, tookMs: {} }
     const build = joinOrBegin(this.#builds, rootfs, (inner, onInner) =>
       this.#builder.build(reference, resolved, rootfs, inner, onInner),
     )
@@ -215,9 +220,10 @@ export class ImageStore {
   }
 
   #stored(record: ImageRecord): StoredImage {
-    const { name, digest, sizeBytes, config, rootfs, references } = record
+    const { name, digest, sizeBytes, fileDigest, config, rootfs, references } = record
     const reference = references.at(-1) ?? name
-    return { name, reference, digest, sizeBytes, config, rootfs, erofs: this.#records.erofs(rootfs) }
+    const file = { sizeBytes, fileDigest, rootfs, erofs: this.#records.erofs(rootfs) }
+    return { name, reference, references, digest, config, ...file }
   }
 }
 

@@ -76,7 +76,7 @@ export class Metrics {
     this.#gauge('portico_memory_bytes', 'What sandboxes together may have.', () => status().totalMemoryMib * mib)
     this.#gauge('portico_memory_free_bytes', 'What of it is free.', () => status().freeMemoryMib * mib)
     this.#labelled('portico_sandboxes', 'Sandboxes, by state.', 'state', () => byState(status()))
-    this.#labelled('portico_pool_machines', 'Machines that stand ready, by image.', 'image', () => status().warm)
+    this.#labelled('portico_pool_machines', 'Machines that stand ready, by image.', 'image', () => status().ready)
   }
 
   /** Of the store of images from registries, where there is one. */

@@ -3,6 +3,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { AppError } from '@portico/shared/errors'
+import type { Logger } from '../log.ts'
 import { parseListen } from './listen.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -11,7 +12,7 @@ export interface MetricsServer extends AsyncDisposable {
 }
 
 /** Serves them; rejects where it cannot listen. */
-export async function serveMetrics(metrics: Metrics, listen: string): Promise<MetricsServer> {
+export async function serveMetrics(metrics: Metrics, listen: string, log: Logger): Promise<MetricsServer> {
   const where = parseListen(listen)
   if (where === undefined) throw cannotListen(listen, 'it is not ADDRESS:PORT')
   const server = createServer((request, response) => void answer(metrics, request, response))
@@ -19,6 +20,8 @@ export async function serveMetrics(metrics: Metrics, listen: string): Promise<Me
     server.once('error', (cause) => reject(cannotListen(listen, 'the address cannot be had', cause)))
     server.listen(where.port, where.host, resolve)
   })
+  // Without somebody who hears it, it would end the runner.
+  server.removeAllListeners('error').on('error', (error) => log.warn({ error }, 'metrics.server'))
   const { address, family, port } = server.address() as AddressInfo
   return {
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/metrics`,

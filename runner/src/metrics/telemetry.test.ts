@@ -208,6 +208,23 @@ describe('metrics', () => {
     expect((await scrape()).get('portico_image_pulled_bytes_total')).toBe(5)
   })
 
+  it('tell how many machines stand ready, each once, whatever callers name images', async () => {
+    const policy = join(folder, 'portico.yaml')
+    const [alpine, app] = ['docker.io/library/alpine:3.20', 'ghcr.io/acme/app:1']
+    await writeFile(policy, `image_allowlist: ['*']\ncustom_images: { app: ${app} }\n`)
+    const room = { maxSandboxes: 6, memoryMib: 2048, vcpus: 6 }
+    await start(
+      { ...room, metricsListen: '127.0.0.1:0', policy, poolSize: 1 },
+      new FakeStore({ [alpine]: 'a', [app]: 'b' }),
+    )
+    for (const image of ['python', alpine, 'app']) await create(image.slice(0, 3), { spec: { ...spec, image } })
+    const { engine } = daemon ?? {}
+    while (Object.keys(engine?.status().ready ?? {}).length < 3) await new Promise<void>((warm) => engine?.onWarm(warm))
+    const labels = [...(await scrape())].filter(([name]) => name.startsWith('portico_pool_machines'))
+    const pool = (image: string) => [`portico_pool_machines{image="${image}"}`, 1]
+    expect(labels.sort()).toEqual([pool('app'), pool('other'), pool('python')])
+  })
+
   it('are served at one path, and no longer once the runner has stopped', async () => {
     await start({ metricsListen: '127.0.0.1:0' })
     const url = served ?? ''

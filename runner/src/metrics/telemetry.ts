@@ -29,7 +29,7 @@ export class Telemetry {
     const [{ Metrics }, { serveMetrics }] = await Promise.all([import('./metrics.ts'), import('./server.ts')])
     const metrics = new Metrics(source)
     this.#metrics = metrics
-    this.#server = await serveMetrics(metrics, listen)
+    this.#server = await serveMetrics(metrics, listen, this.#log)
     this.operations.countIn(metrics)
     this.#log.info({ url: this.#server.url }, 'metrics.serve')
   }

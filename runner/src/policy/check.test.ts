@@ -40,6 +40,24 @@ it('says all that is wrong, a line each', async () => {
   expect(printed).toBe(`${shadows}${file}:3: there is no field idle\n`)
 })
 
+it.each([
+  ['is not there', undefined, 'there is no file FILE'],
+  ['is no JSON', 'auths: secret', 'FILE is no JSON'],
+  ['is something else', '["secret"]', 'FILE is no containers-auth.json'],
+])('says where credentials are named whose file %s, beside all else', async (_what, content, why) => {
+  const auth = join(folder, 'auth.json')
+  if (content !== undefined) await writeFile(auth, content)
+  await writeFile(file, 'auto_install: true\nregistry_auth: auth.json\nidle: 1\n')
+  expect(await check()).toBe(1)
+  expect(printed).toBe(`${file}:2: registry_auth: ${why.replace('FILE', auth)}\n${file}:3: there is no field idle\n`)
+  expect(printed).not.toContain('secret')
+  printed = ''
+  await writeFile(file, 'registry_auth: auth.json\n')
+  expect(await check()).toBe(1)
+  await writeFile(auth, '{"auths":{}}')
+  expect(await check()).toBe(0)
+})
+
 it('says it to programs, too', async () => {
   expect(await check(true)).toBe(1)
   expect(JSON.parse(printed)).toEqual({ ok: false, file, complaints: [`${file}: there is no such file`] })

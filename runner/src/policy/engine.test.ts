@@ -81,6 +81,27 @@ it('lets what exists go on under a policy that no longer allows its image', asyn
   await expect(second.create('d', 1, spec)).rejects.toMatchObject({ code: 'image_not_allowed' })
 })
 
+it('gives up what stands ready of an image that is removed', async () => {
+  const host = await open("image_allowlist: ['*']", { poolSize: 1 })
+  await host.create('a', 1, spec)
+  while (host.status().warm[name] !== 1) await new Promise<void>((warm) => host.onWarm(warm))
+  expect(host.status().ready).toEqual({ other: 1 })
+  await host.destroy('a', 1)
+  await host.images.remove(name)
+  const { warm, ready } = host.status()
+  expect([warm, ready]).toEqual([{}, {}])
+})
+
+it('refuses a create beyond max_concurrent_sandboxes before its image is pulled', async () => {
+  const host = await open("image_allowlist: ['*']\nmax_concurrent_sandboxes: 1\n")
+  await host.create('a', 1, { ...spec, image: 'python' })
+  await expect(host.create('b', 1, spec)).rejects.toMatchObject({
+    code: 'capacity',
+    message: expect.stringContaining('max_concurrent_sandboxes (1) reached'),
+  })
+  expect(store.pulls).toEqual([])
+})
+
 it('no longer needs an image once nothing is made of it', async () => {
   const host = await open("image_allowlist: ['*']")
   await host.create('a', 1, spec)

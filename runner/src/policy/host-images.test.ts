@@ -82,6 +82,72 @@ describe('the allowlist', () => {
   })
 })
 
+describe('an image known by more than one name', () => {
+  const digest = digestOf('a')
+  const app = `ghcr.io/acme/app@${digest}`
+  const boot =
+    (host: HostImages, image: string, vcpus = 1) =>
+    () =>
+      host.admit({ image, vcpus, mem_mib: 128 })
+  const pulled = async (text: string, ...names: string[]) => {
+    const { host, store } = setUp(text)
+    for (const name of names) await host.pull(name, { refresh: true, signal: never })
+    return { host, store }
+  }
+
+  it('may be booted by its digest once it came by a custom name that is allowed, also when it was asked for by other names since', async () => {
+    const { host, store } = await pulled(own, 'app')
+    expect(boot(host, app)().name).toBe(app)
+    expect(host.bootable()).toEqual(['python', 'python:3.12', 'app', app])
+    store.registry.set(app, 'a')
+    await host.pull(app, { refresh: true, signal: never })
+    expect(boot(host, app)().name).toBe(app)
+    expect(host.byName([[app, 1]])).toMatchObject({ app: 1 })
+  })
+
+  it('may not be booted by the digest of a custom image that is not allowed, nor by a tag that leads to it', async () => {
+    const text = `image_allowlist: ['alpine:3.20']\ncustom_images: { other: ${custom} }`
+    expect(boot((await pulled(text, alpine)).host, app)).toThrow(/not on the allowlist/)
+    const tag = 'ghcr.io/acme/app:1.0'
+    const { host, store } = setUp(own)
+    store.registry.set(tag, 'a')
+    await store.pull(tag)
+    await host.pull('app', { refresh: true, signal: never })
+    expect(boot(host, tag)).toThrow(/not on the allowlist/)
+    await expect(host.pull(tag, { refresh: true, signal: never })).rejects.toMatchObject({ code: 'image_not_allowed' })
+  })
+
+  it.each(['ghcr.io/acme/app:1.*', 'ghcr.io/acme/app:*', 'ghcr.io/acme/app*:*', 'ghcr.io/acme/*:1.0*'])(
+    'is not admitted by %s with a tag of the caller beside a digest',
+    (entry) => {
+      const text = `image_allowlist: ['${entry}']`
+      expect(admit(text, 'ghcr.io/acme/app:1.0')().name).toBe('ghcr.io/acme/app:1.0')
+      expect(admit(text, `ghcr.io/acme/app:1.0@${digest}`)).toThrow(/not on the allowlist/)
+    },
+  )
+
+  it('is what its digest says where an entry has one, whatever tag stands beside it', () => {
+    const text = `image_allowlist: ['ghcr.io/acme/app:1.0@${digest}']`
+    for (const image of [app, `ghcr.io/acme/app:1.0@${digest}`]) expect(admit(text, image)().name).toBe(image)
+    expect(admit(text, `ghcr.io/acme/app:1.0@${digestOf('b')}`)).toThrow(/not on the allowlist/)
+  })
+
+  it.each([
+    ['its custom name', 'app', app],
+    ['its custom name', 'app', `ghcr.io/acme/app:9@${digest}`],
+    ['its tag', custom, app],
+    ['its digest', app, 'app'],
+    ['its repository', 'ghcr.io/acme/*', 'app'],
+    ['the tag that is said beside a digest', 'ghcr.io/acme/app:9', `ghcr.io/acme/app:9@${digestOf('c')}`],
+  ])('is capped by %s: %s for %s', async (_what, key, image) => {
+    const text = `image_allowlist: ['*']\ncustom_images: { app: ${custom} }\nper_image_caps: { '${key}': { max_cpus: 1 } }`
+    const { host } = await pulled(text, 'app')
+    expect(boot(host, image, 2)).toThrow(expect.objectContaining({ code: 'image_cap_exceeded' }))
+    expect(() => boot(host, image)()).not.toThrow()
+    expect(() => boot(host, 'alpine:3.20', 2)()).not.toThrow()
+  })
+})
+
 describe('caps', () => {
   const capped = `${own}\nper_image_caps: { python: { max_cpus: 2, max_memory_mb: 1024 }, app: { max_cpus: 1 } }`
 
@@ -137,6 +203,16 @@ describe('an image of a registry', () => {
     expect((await pull(all, custom)).image.reference).toBe(custom)
   })
 
+  it('that could not be pulled may have removed others, which is told', async () => {
+    const { host } = setUp(all)
+    let changes = 0
+    host.onChange(() => changes++)
+    await expect(host.pull('alpine:9', { refresh: false, signal: never })).rejects.toMatchObject({
+      code: 'image_missing',
+    })
+    expect(changes).toBe(1)
+  })
+
   it('is removed by any of its names, and once it is gone again', async () => {
     const { host, store } = setUp(own)
     await host.pull('app', { refresh: false, signal: never })
@@ -159,6 +235,20 @@ describe('what callers are told', () => {
     expect(wide.host.bootable()).toEqual(['python', 'node', 'python:3.12', name, alpine])
     expect(wide.host.byName([['python', 2]])).toEqual({ python: 2, 'python:3.12': 2 })
     expect(wide.host.byName([[name, 1]])).toEqual({ [name]: 1, [alpine]: 1 })
+    expect([wide.host.has('python'), wide.host.has(name), wide.host.has(alpine)]).toEqual([true, true, false])
+  })
+
+  it('counts each image once by a name of the operator, where figures are kept', async () => {
+    const { host } = setUp(own)
+    await host.pull('app', { refresh: false, signal: never })
+    const app = `ghcr.io/acme/app@${digestOf('a')}`
+    const counts = [
+      ['python', 2],
+      [app, 3],
+      ['gone@1', 1],
+      ['gone@2', 1],
+    ] as const
+    expect(host.byOwnName(counts)).toEqual({ python: 2, app: 3, other: 2 })
   })
 
   it('is the policy with its catalog, where there is one', () => {

@@ -5,6 +5,7 @@
 
 import type { RunnerPolicy, SandboxSpec } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
+import { formatReference, parseReference } from '../image/reference.ts'
 import type { ImageStore, PulledImage, PullStep, StoredImage } from '../image/store.ts'
 import { part } from '../tracing/tracing.ts'
 import type { VmImages } from '../vm/images.ts'
@@ -46,18 +47,24 @@ const mostTold = 128
 export class HostImages {
   readonly #options: HostImagesOptions
   readonly #reserved: Reserved
+  /** Keys of `custom_images`, each with its whole reference. */
+  readonly #custom: readonly (readonly [string, string])[]
   readonly #listeners = new Set<() => void>()
 
   constructor(options: HostImagesOptions) {
     this.#options = options
     this.#reserved = { presets: [...options.images.keys()], aliases: options.aliases }
+    this.#custom = Object.entries(options.policy?.custom_images ?? {}).map(([name, reference]) => [
+      name,
+      formatReference(parseReference(reference)),
+    ])
   }
 
   /** What a sandbox is to be made of. Throws what the policy says against it. */
   admit({ image, vcpus, mem_mib: memoryMib }: Pick<SandboxSpec, 'image' | 'vcpus' | 'mem_mib'>): Admitted {
     const { policy } = this.#options
-    const { admitted, meaning } = this.#admit(image)
-    names.mustFitCaps(image, meaning, { vcpus, memoryMib }, policy)
+    const { admitted, meaning, known } = this.#admit(image)
+    names.mustFitCaps(image, meaning, { vcpus, memoryMib }, policy, known)
     this.#mustBeInstalled(image, meaning)
     return admitted
   }
@@ -97,15 +104,23 @@ export class HostImages {
     this.#changed()
   }
 
+  /** Whether it is here, by its resolved name; asking is no use of it. */
+  has(resolved: string): boolean {
+    return this.#reserved.presets.includes(resolved) || this.list().some(({ name }) => name === resolved)
+  }
+
   /** Every name that a create may give now. */
   bootable(): string[] {
     const { policy } = this.#options
     const { presets, aliases } = this.#reserved
     const named = Object.keys(aliases).filter((name) => presets.includes(aliases[name] ?? ''))
     const short = [...presets, ...named, ...Object.keys(policy?.custom_images ?? {})]
-    const allowed = short.filter((name) => this.#meansAllowed(name, []))
-    const stored = this.list().filter(({ name, reference }) => this.#meansAllowed(name, [reference]))
-    return [...new Set([...allowed, ...stored.slice(0, mostTold).flatMap(({ name, reference }) => [name, reference])])]
+    const allowed = short.filter((name) => this.#meansAllowed(name))
+    const stored = this.list().filter((image) => this.#meansAllowed(image.name, this.#knownAs(namesOf(image))))
+    const told = stored
+      .slice(0, mostTold)
+      .flatMap(({ name, reference }) => (this.#meansAllowed(reference) ? [name, reference] : [name]))
+    return [...new Set([...allowed, ...told])]
   }
 
   /** What is told by resolved names, told by every name that leads to them. */
@@ -113,6 +128,19 @@ export class HostImages {
     return Object.fromEntries(
       [...counts].flatMap(([image, count]) => this.#namesOf(image).map((name) => [name, count])),
     )
+  }
+
+  /** The same, each counted once: by its preset, or the key of `custom_images` that leads to it, or as `other`. */
+  byOwnName(counts: Iterable<readonly [string, number]>): Record<string, number> {
+    const images = this.list()
+    const own: Record<string, number> = {}
+    for (const [resolved, count] of counts) {
+      const image = images.find(({ name }) => name === resolved)
+      const preset = this.#reserved.presets.includes(resolved) ? resolved : undefined
+      const label = preset ?? (image && this.#knownAs(namesOf(image)).custom[0]) ?? 'other'
+      own[label] = (own[label] ?? 0) + count
+    }
+    return own
   }
 
   /** What callers are told of the policy. */
@@ -143,47 +171,47 @@ export class HostImages {
     await this.#options.store?.close()
   }
 
-  #admit(name: string): { readonly admitted: Admitted; readonly meaning: names.Meaning } {
+  #admit(name: string): { readonly admitted: Admitted; readonly meaning: names.Meaning; readonly known: names.Known } {
     const { policy } = this.#options
     const meaning = names.meaningOf(name, this.#reserved, policy)
-    names.mustBeAllowed(name, meaning, policy, this.#known(meaning))
+    const known = this.#known(meaning)
+    names.mustBeAllowed(name, meaning, policy, known)
     names.mustNotMove(name, meaning)
-    if (meaning.kind === 'preset') return { admitted: { name: meaning.preset }, meaning }
+    if (meaning.kind === 'preset') return { admitted: { name: meaning.preset }, meaning, known }
     const { reference } = meaning
-    return { admitted: { name: reference, bring: (signal) => this.#bring(reference, signal) }, meaning }
+    return { admitted: { name: reference, bring: (signal) => this.#bring(reference, signal) }, meaning, known }
   }
 
   #namesOf(resolved: string): string[] {
     const { aliases } = this.#reserved
     const short = Object.keys(aliases).filter((name) => aliases[name] === resolved)
     // Not by asking the store for each, which would count as a use of it.
-    const reference = this.list().find(({ name }) => name === resolved)?.reference
-    if (reference === undefined) return [resolved, ...short]
-    const own = Object.keys(this.#options.policy?.custom_images ?? {})
-    return [resolved, reference, ...own.filter((name) => this.#reference(name) === reference)]
+    const image = this.list().find(({ name }) => name === resolved)
+    if (!image) return [resolved, ...short]
+    return [resolved, image.reference, ...this.#knownAs(namesOf(image)).custom]
   }
 
-  #reference(name: string): string | undefined {
-    const meaning = names.meaningOf(name, this.#reserved, this.#options.policy)
-    return meaning.kind === 'registry' ? meaning.reference : undefined
-  }
-
-  #meansAllowed(name: string, also: readonly string[]): boolean {
+  #meansAllowed(name: string, known?: names.Known): boolean {
     const { policy } = this.#options
     try {
       const meaning = names.meaningOf(name, this.#reserved, policy)
-      return names.isAllowed(name, meaning, policy, also)
+      return names.isAllowed(name, meaning, policy, known)
     } catch {
       // An alias of a preset that this host does not have.
       return false
     }
   }
 
-  /** The reference by which an image of that name came here: an entry with a tag stands for its digest, too. */
-  #known(meaning: names.Meaning): string[] {
-    if (meaning.kind !== 'registry') return []
-    const reference = this.#options.store?.get(meaning.reference)?.reference
-    return reference === undefined ? [] : [reference]
+  /** The names by which an image of that name came here: an entry with a tag, or a custom image, stands for its digest, too. */
+  #known(meaning: names.Meaning): names.Known {
+    if (meaning.kind !== 'registry') return this.#knownAs([])
+    const { reference } = meaning
+    const image = this.#options.store?.get(reference)
+    return this.#knownAs([reference, ...(image ? namesOf(image) : [])])
+  }
+
+  #knownAs(references: readonly string[]): names.Known {
+    return { references, custom: this.#custom.filter(([, one]) => references.includes(one)).map(([name]) => name) }
   }
 
   #pullable(name: string): names.FromRegistry {
@@ -222,12 +250,20 @@ export class HostImages {
   async #pull(reference: string, asked: PullAsked): Promise<PulledImage> {
     const { store } = this.#options
     if (!store) throw new AppError('image_pull_failed', 'cannot pull an image: this runner has no place for any')
-    const pulled = await store.pull(reference, asked)
-    this.#changed()
-    return pulled
+    try {
+      return await store.pull(reference, asked)
+    } finally {
+      // One that failed may have removed others, too, to have room.
+      this.#changed()
+    }
   }
 
   #changed(): void {
     for (const listener of this.#listeners) listener()
   }
+}
+
+/** Whole, all that lead to it. */
+function namesOf({ name, references }: StoredImage): string[] {
+  return [name, ...references]
 }

@@ -18,11 +18,28 @@ export async function inspectPolicy(file: string, reserved: Reserved): Promise<L
     return { complaints: [`${file}: ${why}`] }
   }
   const read = readPolicy(text, reserved)
-  if (!('policy' in read))
-    return { complaints: read.problems.map(({ line, message }) => `${file}:${line}: ${message}`) }
-  const { registry_auth: auth } = read.policy
-  if (auth === undefined) return { policy: read.policy, complaints: [] }
-  return { policy: Object.freeze({ ...read.policy, registry_auth: resolve(dirname(file), auth) }), complaints: [] }
+  const auth = read.auth && { line: read.auth.line, path: resolve(dirname(file), read.auth.path) }
+  const wrong = auth && (await wrongWith(auth.path))
+  const problems = [...read.problems, ...(wrong === undefined ? [] : [{ line: auth?.line ?? 1, message: wrong }])]
+  if (!('policy' in read) || problems.length > 0) {
+    const told = problems.toSorted((one, other) => one.line - other.line)
+    return { complaints: told.map(({ line, message }) => `${file}:${line}: ${message}`) }
+  }
+  if (!auth) return { policy: read.policy, complaints: [] }
+  return { policy: Object.freeze({ ...read.policy, registry_auth: auth.path }), complaints: [] }
+}
+
+/** Why credentials cannot be read from there; nothing of what the file holds is said. */
+async function wrongWith(path: string): Promise<string | undefined> {
+  try {
+    const content: unknown = JSON.parse(await readFile(path, 'utf8'))
+    const isMap = typeof content === 'object' && content !== null && !Array.isArray(content)
+    return isMap ? undefined : `registry_auth: ${path} is no containers-auth.json`
+  } catch (cause) {
+    if (cause instanceof SyntaxError) return `registry_auth: ${path} is no JSON`
+    const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT'
+    return `registry_auth: ${isMissing ? 'there is no file' : 'cannot read'} ${path}`
+  }
 }
 
 /** The policy, or `invalid_request` with all complaints. */

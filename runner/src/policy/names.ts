@@ -16,11 +16,22 @@ export interface FromRegistry {
   readonly custom?: string
   readonly reference: string
   readonly spelled: Spelled
+  /** It has a digest: its name is the image itself. */
+  readonly pinned: boolean
   /** Its tag names another image tomorrow, as far as the name tells. */
   readonly moving: boolean
 }
 
 export type Meaning = { readonly kind: 'preset'; readonly preset: string } | FromRegistry
+
+/** Under which further names the same image is known here. */
+export interface Known {
+  readonly references: readonly string[]
+  /** Keys of `custom_images`. */
+  readonly custom: readonly string[]
+}
+
+const unknown: Known = { references: [], custom: [] }
 
 /** What a machine asks for. */
 export interface Asked {
@@ -39,20 +50,17 @@ export function meaningOf(name: string, { presets, aliases }: Reserved, policy: 
   return fromRegistry(name)
 }
 
-/** Whether the policy lets anybody boot it. `also` are further spellings under which the same image is known here. */
-export function isAllowed(
-  name: string,
-  meaning: Meaning,
-  policy: Policy | undefined,
-  also: readonly string[] = [],
-): boolean {
+/** Whether the policy lets anybody boot it. What it is known by stands for its digest alone: a tag may mean something else at the next pull. */
+export function isAllowed(name: string, meaning: Meaning, policy: Policy | undefined, known: Known = unknown): boolean {
   if (!policy) return meaning.kind === 'preset'
   const listed = new Set(policy.image_allowlist)
   if (listed.has(everything)) return true
   if (meaning.kind === 'preset') return listed.has(name) || listed.has(meaning.preset)
   // Presence among the custom images is no permission, and neither is that of what its name leads to.
   if (meaning.custom !== undefined) return listed.has(meaning.custom)
-  const spellings = [meaning.spelled, ...also.map((reference) => spell(parseReference(reference)))]
+  const { references, custom } = meaning.pinned ? known : unknown
+  if (custom.some((key) => listed.has(key))) return true
+  const spellings = [meaning.spelled, ...references.map(spelledOf)]
   return policy.image_allowlist.some((entry) => spellings.some((spelled) => matches(entry, spelled)))
 }
 
@@ -62,15 +70,16 @@ export function mustBeAllowed(...asked: Parameters<typeof isAllowed>): void {
   throw new AppError('image_not_allowed', `cannot use the image: ${asked[0]} is not on the allowlist`)
 }
 
-/** Throws `image_cap_exceeded` where more is asked for than the image may have. */
+/** Throws `image_cap_exceeded` where more is asked for than the image may have by any of its names. */
 export function mustFitCaps(
   name: string,
   meaning: Meaning,
   { vcpus, memoryMib }: Asked,
   policy: Policy | undefined,
+  known: Known = unknown,
 ): void {
   for (const [key, cap] of Object.entries(policy?.per_image_caps ?? {})) {
-    if (!isMeant(key, name, meaning)) continue
+    if (!isMeant(key, name, meaning, known)) continue
     const { max_cpus: maxCpus = vcpus, max_memory_mb: maxMemory = memoryMib } = cap
     if (vcpus > maxCpus) throw overCap(`cpus=${vcpus} exceeds per-image cap ${maxCpus}`)
     if (memoryMib > maxMemory) throw overCap(`memory_mb=${memoryMib} exceeds per-image cap ${maxMemory}`)
@@ -94,11 +103,22 @@ export function catalogOf({ presets }: Reserved, policy: Policy) {
   ]
 }
 
-function isMeant(key: string, name: string, meaning: Meaning): boolean {
+function isMeant(key: string, name: string, meaning: Meaning, { references, custom }: Known): boolean {
   if (key === everything || key === name) return true
-  return meaning.kind === 'preset'
-    ? key === meaning.preset
-    : meaning.custom === undefined && matches(key, meaning.spelled)
+  if (meaning.kind === 'preset') return key === meaning.preset
+  if (custom.includes(key)) return true
+  const spellings = [meaning.spelled, tagOf(meaning.reference), ...references.map(spelledOf)]
+  return spellings.some((spelled) => matches(key, spelled))
+}
+
+/** A tag beside a digest allows nothing, but binds whoever says it. */
+function tagOf(text: string): Spelled {
+  const { registry, repository, tag } = parseReference(text)
+  return spell({ registry, repository, ...(tag === undefined ? {} : { tag }) })
+}
+
+function spelledOf(text: string): Spelled {
+  return spell(parseReference(text))
 }
 
 function overCap(why: string): AppError {
@@ -112,6 +132,7 @@ function fromRegistry(text: string, custom?: string): FromRegistry {
     ...(custom === undefined ? {} : { custom }),
     reference: formatReference(reference),
     spelled: spell(reference),
+    pinned: reference.digest !== undefined,
     moving: isMoving(reference),
   }
 }

@@ -64,5 +64,5 @@ async function openStore(
 export function fileOf(image: StoredImage | undefined, name: string): ImageFile | undefined {
   if (image?.name !== name) return undefined
   const { env, workdir, user, entrypoint, cmd } = image.config
-  return { digest: image.rootfs, ofLayers: true, env, workdir, user, entrypoint, cmd, erofs: image.erofs }
+  return { digest: image.fileDigest, env, workdir, user, entrypoint, cmd, erofs: image.erofs }
 }

@@ -24,9 +24,13 @@ export interface Problem {
   readonly message: string
 }
 
-export type ReadPolicy =
+export type ReadPolicy = (
   | { readonly policy: Policy; readonly problems: readonly [] }
   | { readonly problems: readonly Problem[] }
+) & {
+  /** Where it names the file with the credentials. */
+  readonly auth?: { readonly path: string; readonly line: number }
+}
 
 /** The name of the worker in iii's form. */
 const workerName = 'iii-sandbox'
@@ -42,11 +46,13 @@ export function readPolicy(text: string, reserved: Reserved): ReadPolicy {
   const reading = new Reading(document, lineAt, reserved)
   const policy = reading.whole(document.contents)
   const problems = reading.problems.toSorted((one, other) => one.line - other.line)
-  return policy && problems.length === 0 ? { policy, problems: [] } : { problems }
+  const auth = reading.auth ? { auth: reading.auth } : {}
+  return policy && problems.length === 0 ? { policy, problems: [], ...auth } : { problems, ...auth }
 }
 
 class Reading {
   readonly problems: Problem[] = []
+  auth: ReadPolicy['auth'] | undefined
   readonly #lineAt: (offset: number) => number
   readonly #reserved: Reserved
   readonly #document: Document
@@ -98,6 +104,8 @@ class Reading {
       else for (const issue of result.error.issues) this.#issue(map, field, issue)
     }
     const policy = values as Policy
+    const { registry_auth: path } = policy
+    if (path !== undefined) this.auth = { path, line: this.#lineOf(map?.get('registry_auth', true)) }
     this.#names(policy, map)
     return this.problems.length === 0 ? Object.freeze(policy) : undefined
   }
@@ -164,10 +172,13 @@ class Reading {
   }
 
   #say(where: unknown, message: string): undefined {
-    const node = isPair(where) ? where.key : where
-    const range = typeof node === 'object' && node !== null && 'range' in node ? (node.range as number[] | null) : null
-    this.problems.push({ line: range?.[0] === undefined ? 1 : this.#lineAt(range[0]), message: oneLine(message) })
+    this.problems.push({ line: this.#lineOf(isPair(where) ? where.key : where), message: oneLine(message) })
     return undefined
+  }
+
+  #lineOf(node: unknown): number {
+    const range = typeof node === 'object' && node !== null && 'range' in node ? (node.range as number[] | null) : null
+    return range?.[0] === undefined ? 1 : this.#lineAt(range[0])
   }
 }
 

@@ -52,7 +52,17 @@ function setUp({
     await until(poolSize)
     return taken
   }
-  return { clock, driver, capacity, templates, source, paths, until, filled }
+  let failures = 0
+  log.warn = ((_facts: object, what: string) => {
+    if (what === 'pool.failed') failures++
+  }) as typeof log.warn
+  /** Lets time pass, and then waits until so many machines could not be made ready. */
+  const failing = async (ms: number, count: number) => {
+    await clock.advance(ms)
+    while (failures < count) await new Promise((done) => setImmediate(done))
+    await new Promise((done) => setImmediate(done))
+  }
+  return { clock, driver, capacity, templates, source, paths, until, filled, failing, failures: () => failures }
 }
 
 async function giveBack({ booted, place }: Taken): Promise<void> {
@@ -219,6 +229,73 @@ it('tries again later after a machine could not be made ready', async () => {
   expect(source.ready()).toBe(0)
   await clock.advance(refillAgainMs)
   await until(1)
+  await giveBack(first)
+})
+
+it('goes on with the next template after one that cannot be made ready', async () => {
+  const { clock, driver, source, failing, until } = setUp({
+    poolSize: 1,
+    behaviour: (spec, how) => ({
+      exec: async () => {
+        if (how === 'restore' && spec.memoryMib === needs.memoryMib) throw new Error('no command runs')
+        return {}
+      },
+    }),
+  })
+  const other = { ...needs, memoryMib: 300 }
+  const taken = [await source.take(needs, never), await source.take(other, never)]
+  await failing(refillAfterMs, 1)
+  await clock.advance(refillAgainMs)
+  await until(1)
+  expect([...driver.machines.values()].filter(({ paused }) => paused).map(({ spec }) => spec.memoryMib)).toEqual([300])
+  await Promise.all(taken.map(giveBack))
+})
+
+it('gives up what stands ready of an image that is gone, and makes no more of it', async () => {
+  const { driver, source, filled, clock, until } = setUp()
+  const first = await filled()
+  source.imagesChanged(() => true)
+  expect(source.ready()).toBe(2)
+  source.imagesChanged((image) => image !== needs.image)
+  expect(source.ready()).toBe(0)
+  while (driver.machines.size > 1) await new Promise((done) => setImmediate(done))
+  const { started } = driver
+  await clock.advance(refillAgainMs)
+  expect([driver.started, source.freeSlots]).toEqual([started, 7])
+  // As soon as somebody wants it again it is kept ready again.
+  const second = await source.take(needs, never)
+  await clock.advance(refillAfterMs)
+  await until(2)
+  await Promise.all([giveBack(first), giveBack(second)])
+})
+
+it('drops a template whose image turns out to be gone', async () => {
+  let isHere = true
+  const { clock, driver, source, failing, failures, until } = setUp({ poolSize: 1 })
+  const file = { digest: 'sha256:1', env: {}, workdir: '', erofs: '/nowhere' }
+  driver.images.addSource((name) => (isHere && name === 'gone' ? file : undefined))
+  const taken = [await source.take({ ...needs, image: 'gone' }, never), await source.take(needs, never)]
+  isHere = false
+  await failing(refillAfterMs, 1)
+  await clock.advance(refillAgainMs)
+  await until(1)
+  expect([...source.readyByImage.keys()]).toEqual(['python'])
+  await clock.advance(refillAgainMs)
+  for (let turn = 0; turn < 50; turn++) await new Promise((done) => setImmediate(done))
+  expect(failures()).toBe(1)
+  await Promise.all(taken.map(giveBack))
+})
+
+it('says before anything is taken what does not fit, where what stands ready counts as free', async () => {
+  const { source, filled } = setUp({ slots: 3 })
+  const first = await filled()
+  const room = { memoryMib: 256, vcpus: 1 }
+  expect(() => source.mustFit(room)).not.toThrow()
+  expect(() => source.mustFit({ memoryMib: 5000, vcpus: 1 })).toThrow(/too little free memory/)
+  expect(() => source.mustFit({ memoryMib: 1, vcpus: 100 })).toThrow(/too few free vCPUs/)
+  const places = [await source.reserve(room, never), await source.reserve(room, never)]
+  expect(() => source.mustFit(room)).toThrow(expect.objectContaining({ code: 'capacity' }))
+  for (const place of places) place.release()
   await giveBack(first)
 })
 

@@ -167,6 +167,16 @@ export class MachineSource {
     }
   }
 
+  /** Throws `capacity` where `reserve` would now. What stands ready counts as free, and stays. */
+  mustFit(room: Room): void {
+    this.#options.capacity.mustFit(room, [...this.#held.values()])
+  }
+
+  /** Other images are here: what stands ready of one that is not any more keeps its files, so it is given up. */
+  imagesChanged(isHere: (image: string) => boolean): void {
+    for (const shelf of [...this.#shelves.values()]) if (!isHere(shelf.needs.image)) this.#drop(shelf)
+  }
+
   /** Gives up what stands ready, and lets nothing stand ready any more. */
   async drain(): Promise<void> {
     this.#drained = true
@@ -234,10 +244,25 @@ export class MachineSource {
     const name = shelfName(key, needs)
     const shelf = this.#shelves.get(name) ?? { key, needs, machines: [], cool: () => undefined }
     shelf.cool()
-    shelf.cool = clock.after(hotMs, () => {
-      this.#shelves.delete(name)
-      for (const machine of shelf.machines.splice(0)) void this.#giveUp(machine)
-    })
+    shelf.cool = clock.after(hotMs, () => this.#drop(shelf))
+    this.#shelves.set(name, shelf)
+  }
+
+  #drop(shelf: Shelf): void {
+    shelf.cool()
+    this.#shelves.delete(shelfName(shelf.key, shelf.needs))
+    for (const machine of shelf.machines.splice(0)) void this.#giveUp(machine)
+  }
+
+  /** After one could not be filled: the others first, and none at all of an image that is gone. */
+  #putBack(shelf: Shelf): void {
+    const name = shelfName(shelf.key, shelf.needs)
+    if (this.#shelves.get(name) !== shelf) return
+    if (!this.#options.context.driver.images.get(shelf.needs.image)) {
+      this.#drop(shelf)
+      return
+    }
+    this.#shelves.delete(name)
     this.#shelves.set(name, shelf)
   }
 
@@ -278,6 +303,7 @@ export class MachineSource {
       if (!signal.aborted) log.warn({ image: needs.image, error, at: clock.now() }, 'pool.failed')
       if (place) this.#held.delete(place)
       place?.release()
+      this.#putBack(shelf)
       return false
     }
   }

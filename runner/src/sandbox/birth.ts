@@ -19,7 +19,7 @@ import type { OnStep } from './steps.ts'
 
 /** What all sandboxes of a runner share. */
 export interface SandboxContext extends PhaseContext {
-  readonly source: Pick<MachineSource, 'take' | 'reserve' | 'bare' | 'expectBare'>
+  readonly source: Pick<MachineSource, 'take' | 'reserve' | 'mustFit' | 'bare' | 'expectBare'>
   readonly paths: StatePaths
   readonly onStep: OnStep | undefined
 }

@@ -59,6 +59,15 @@ it('leave nothing and may be asked for again where the image cannot be had', asy
   expect(await create('a')).toMatchObject({ resolvedImage: name })
 })
 
+it('are refused before anything is pulled where there is no room for them', async () => {
+  const places = [1, 2, 3, 4].map(() => scene.capacity.reserve({ memoryMib: 1, vcpus: 1 }))
+  await expect(create('a')).rejects.toMatchObject({ code: 'capacity' })
+  expect(store.pulls).toEqual([])
+  for (const place of places) place.release()
+  expect(await scene.leftovers()).toEqual(nothingLeft)
+  expect(await create('a')).toMatchObject({ resolvedImage: name })
+})
+
 it('end their pull when they are destroyed while it is under way', async () => {
   store.gate = new Promise(() => undefined)
   const creating = scene.registry.create('a', 1, created)

@@ -89,6 +89,8 @@ export async function create(parts: WorkParts, origin: Origin, signal: AbortSign
   const startedAt = performance.now()
   const known = record.current
   try {
+    // Nothing is pulled for a sandbox that has no room.
+    if (origin.kind === 'new' && origin.bring) context.source.mustFit(wanted(record))
     // From when it is resolved the sandbox itself keeps the image here.
     using brought = origin.kind === 'new' ? await origin.bring?.(signal) : undefined
     if (brought) record.resolve(brought.name)

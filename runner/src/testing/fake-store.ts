@@ -25,8 +25,10 @@ export class FakeStore implements Store {
   }
 
   get(name: string): StoredImage | undefined {
-    const whole = formatReference(parseReference(name))
-    return [...this.#here.values()].find((image) => image.name === whole || image.reference === whole)
+    const parsed = parseReference(name)
+    const whole = formatReference(parsed)
+    const named = parsed.digest === undefined ? undefined : this.#here.get(resolvedName(parsed, parsed.digest))
+    return named ?? [...this.#here.values()].find(({ references }) => references.includes(whole))
   }
 
   async pull(text: string, { refresh = false, signal, onProgress }: PullOptions = {}): Promise<PulledImage> {
@@ -43,7 +45,9 @@ export class FakeStore implements Store {
     if (letter === undefined) throw new AppError('image_missing', `cannot pull the image: there is no ${text}`)
     const digest = digestOf(letter)
     const name = resolvedName(parsed, digest)
-    const image = { name, reference: text, digest, sizeBytes: 5, config, erofs: `/nowhere/${letter}`, rootfs: digest }
+    const references = [...(this.#here.get(name)?.references ?? []), text]
+    const files = { sizeBytes: 5, fileDigest: digest, erofs: `/nowhere/${letter}`, rootfs: digest }
+    const image = { name, reference: text, references, digest, config, ...files }
     this.#here.set(name, image)
     return { image, tookMs: { pull: 1 } }
   }

@@ -135,6 +135,7 @@ export function machineOf(driver: FakeDriver, id: string): FakeMachine {
 function coldSource(context: PhaseContext, capacity: Capacity, bares: MachineState[]): SandboxContext['source'] {
   return {
     reserve: async (room) => capacity.reserve(room),
+    mustFit: (room) => capacity.mustFit(room),
     expectBare: () => undefined,
     bare: async (needs, signal) => {
       const spec = { ...needs, id: newMachineId(), slot: 99 }

@@ -7,10 +7,8 @@ import type { ImageContent } from './driver.ts'
 
 /** What the runner must know of an image. */
 export interface VmImage {
-  /** Differs when its content does: images of one digest have the same file system, and so templates in common. */
+  /** Of its file: images of one digest have the same file system, and so templates in common. */
   readonly digest: string
-  /** The digest is one of the layers that the file was made of, and not of the file. */
-  readonly ofLayers?: boolean
   /** Variables that every process of the sandbox gets unless its caller says otherwise. */
   readonly env: Readonly<Record<string, string>>
   /** Where programs of it begin. */

@@ -2,10 +2,10 @@
 
 import { z } from 'zod'
 import { commandWords } from './exec.ts'
-import { spawnRequest, terminalSize } from './processes.ts'
+import { spawnFields, terminalSize } from './processes.ts'
 
 /** `POST /v1/runs/{id}/consoles`. Without a command: the sandbox's shell. */
-export const consoleRequest = spawnRequest
+export const consoleRequest = spawnFields
   .pick({ env: true, cwd: true, user: true })
   .extend({ command: commandWords.optional(), name: z.string().max(128).optional() })
   .extend(terminalSize.shape)

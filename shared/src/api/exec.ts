@@ -9,7 +9,7 @@ export const commandWords = z.union([z.string().min(1), z.array(z.string()).min(
  * A command is a shell string, or a list of arguments that no shell reads; or there is none and `entrypoint` runs what the image runs, with `args` or else
  * with the image's own. `timeout` is in seconds, as the documented client sends it.
  */
-export const execRequest = z.object({
+export const execFields = z.object({
   command: commandWords.default([]),
   entrypoint: z.boolean().optional(),
   args: z.array(z.string()).max(4096).optional(),
@@ -23,6 +23,20 @@ export const execRequest = z.object({
   /** The answer is the process, at once: it runs on by itself, without a timeout unless one is given. */
   detach: z.boolean().optional(),
 })
+/** Exactly one of the two says what is run; `args` are the entrypoint's. */
+const saysWhatToRun = ({ command, entrypoint, args }: Asked) =>
+  entrypoint === true ? command.length === 0 : command.length > 0 && args === undefined
+
+interface Asked {
+  readonly command: string | readonly string[]
+  readonly entrypoint?: boolean | undefined
+  readonly args?: readonly string[] | undefined
+}
+
+/** The rule of every request that has these fields. */
+export const runsSomething = z.refine<Asked>(saysWhatToRun, 'give either command, or entrypoint: true and its args')
+
+export const execRequest = execFields.check(runsSomething)
 export type ExecRequest = z.infer<typeof execRequest>
 
 /** A non-zero exit code is an ordinary answer. */

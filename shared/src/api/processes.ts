@@ -1,7 +1,7 @@
 /** `/v1/runs/{id}/processes`: commands that run on by themselves, their output kept in the sandbox. */
 
 import { z } from 'zod'
-import { execRequest } from './exec.ts'
+import { execFields, runsSomething } from './exec.ts'
 
 export const terminalSize = z.object({
   cols: z.int().min(1).max(1000).default(80),
@@ -10,7 +10,7 @@ export const terminalSize = z.object({
 export type TerminalSize = z.infer<typeof terminalSize>
 
 /** `POST /v1/runs/{id}/processes`. Without `timeout` it runs for as long as the sandbox does. */
-export const spawnRequest = execRequest.omit({ timeout: true, detach: true }).extend({
+export const spawnFields = execFields.omit({ timeout: true, detach: true }).extend({
   timeout: z.number().positive().max(3_600_000).optional(),
   /** Its standard input stays open for `…/stdin`; otherwise it ends after `stdin`. */
   stdin_open: z.boolean().optional(),
@@ -19,6 +19,7 @@ export const spawnRequest = execRequest.omit({ timeout: true, detach: true }).ex
   /** How much of its output is kept, in bytes. */
   buffer_bytes: z.int().min(65_536).max(67_108_864).optional(),
 })
+export const spawnRequest = spawnFields.check(runsSomething)
 export type SpawnRequest = z.infer<typeof spawnRequest>
 
 /** How a process ended. */

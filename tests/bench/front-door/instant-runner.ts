@@ -76,6 +76,7 @@ const engine: Engine = {
     freeSlots: 64,
     load: 0,
     warm: {},
+    ready: new Map(),
     images: ['python'],
     policy: undefined,
     sandboxes: [...sandboxes.values()],
