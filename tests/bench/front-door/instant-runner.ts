@@ -76,7 +76,7 @@ const engine: Engine = {
     freeSlots: 64,
     load: 0,
     warm: {},
-    ready: new Map(),
+    ready: {},
     images: ['python'],
     policy: undefined,
     sandboxes: [...sandboxes.values()],
