@@ -520,7 +520,8 @@ export interface RegionPort {
   /** What its connected runners let callers boot, and give to those who say nothing: the defaults of the first that states them, the catalogs of all. Null if none does. */
   policy(): Promise<RunnerPolicy | null>
   /** A connected runner that an image may be pulled to; nothing is reserved. */
-  puller(reference: string): Promise<Outcome<string>>
+  /** `avoid` are runners that have refused already. */
+  puller(reference: string, avoid?: readonly string[]): Promise<Outcome<string>>
   /** Chooses a runner and reserves room on it until the runner reports the sandbox itself, or `release`. */
   place(input: PlaceInput): Promise<Outcome<string>>
   /** Reserves room on this runner for as many of the sandboxes as fit, and answers how many: the first so many of the list have it. */

@@ -381,6 +381,13 @@ describe('a run', () => {
     expect(runner.count('sandbox.destroy')).toBe(1)
   })
 
+  test('that fails ends its sandbox, whatever it was told', async () => {
+    const runner = await scene.connected(guest({ exit_code: 124, timed_out: true }))
+    const payload = { image: 'python', code: '1', keep_sandbox: true }
+    expect(await (await client()).fault('sandbox::run', payload)).toMatchObject({ code: 'S200' })
+    expect(runner.count('sandbox.destroy')).toBe(1)
+  })
+
   test('keeps its sandbox where it is told to, and makes none for a language that nobody knows', async () => {
     const runner = await scene.connected(guest())
     const iii = await client()

@@ -21,7 +21,7 @@ import {
   stateOf,
 } from './image-scene.ts'
 import { EventReader, end, stdout, tell, tellsOutput } from './process-guest.ts'
-import { guestAnswers, refusing, snapshotSize, tellPull } from './scripted-runner.ts'
+import { guestAnswers, refusing, ScriptedRunner, snapshotSize, tellPull } from './scripted-runner.ts'
 
 const { scene, images, make, listed, remove, create, fresh, events, last, ready, sweep } = imageScene()
 
@@ -135,6 +135,31 @@ describe('a pull', () => {
     const back = await scene.connected()
     expect(await last(id)).toMatchObject({ event: 'ready', image: { resolved: alpine.name } })
     expect(back.count('image.pull')).toBe(1)
+  })
+
+  test('that a runner may not do is done by another, and its refusal is what is told if there is none', async () => {
+    const error = { code: 'image_not_allowed', message: 'cannot pull an image: not here' } as const
+    const first = await scene.connected({ 'image.pull': refusing(error) })
+    await first.report({ load: 0 })
+    const refused = await make({ reference: 'alpine:3.20' })
+    expect(await last(refused.id)).toMatchObject({ event: 'failed', code: error.code })
+    const second = await ScriptedRunner.start()
+    await second.report({ load: 0.9 })
+    await ready({ reference: 'alpine:3.20' })
+    expect([first.count('image.pull'), second.count('image.pull')]).toEqual([2, 1])
+  })
+
+  test('that its runner gives up says why, and is not asked for again', async () => {
+    const runner = await scene.connected({
+      'image.pull': async (_call, stream) => {
+        accept(stream)
+        await tellPull(stream, { event: 'progress', phase: 'resolve' })
+        stream.reset({ code: 'deadline', message: 'cannot finish the pull: stuck' })
+      },
+    })
+    const { id } = await make({ reference: 'alpine:3.20' })
+    expect(await last(id)).toMatchObject({ event: 'failed', code: 'deadline' })
+    expect(runner.count('image.pull')).toBe(1)
   })
 
   test('that is deleted ends on the runner, and nothing of it is left', async () => {
@@ -310,6 +335,13 @@ describe('a build', () => {
     expect(await scene.listed()).toEqual([])
   })
 
+  test('whose snapshot went away under a create is answered as an image that is not there', async () => {
+    const error = { code: 'snapshot_not_found', message: 'cannot restore: none' } as const
+    await scene.connected({ ...guest(), 'sandbox.restore': refusing(error) })
+    await ready(recipe)
+    expect(await read(await create({ image: 'app' }))).toMatchObject({ status: 404, code: 'image_not_found' })
+  })
+
   test('of one built before begins with that', async () => {
     const runner = await scene.connected(guest())
     await ready(recipe)
@@ -445,6 +477,20 @@ describe('limits', () => {
     await sweep()
     await expect.poll(() => deletedOn(runner).length).toBe(1)
     await expect.poll(async () => (await images({ json: { name: 'two' } })).status).toBe(202)
+  })
+
+  test('an account at its limit of snapshots builds a name anew, and what was removed counts at once', async () => {
+    await scene.connected(guest())
+    await answer(`/admin/accounts/${scene.tenant.account}/limits`, {
+      method: 'PUT',
+      key: adminKey,
+      json: { snapshots: 1 },
+    })
+    await ready({ name: 'one' })
+    await ready({ name: 'one' })
+    expect((await images({ json: { name: 'two' } })).status).toBe(429)
+    await remove('one')
+    await ready({ name: 'two' })
   })
 
   test('a repeated call with its Idempotency-Key makes one image', async () => {

@@ -1,7 +1,13 @@
 /** The Iris gateway on the wire: methods, both spellings, states, tokens, and errors as Connect has them. */
 
 import { env } from 'cloudflare:workers'
-import type { IrisSandbox, IrisSandboxWithToken, IrisToken, RunRecord } from '@portico/shared/api'
+import {
+  type IrisSandbox,
+  type IrisSandboxWithToken,
+  type IrisToken,
+  imageRecord,
+  type RunRecord,
+} from '@portico/shared/api'
 import { errorCodes } from '@portico/shared/errors'
 import { decodeJwt } from 'jose'
 import { beforeEach, describe, expect, test } from 'vitest'
@@ -9,6 +15,7 @@ import { buildApp } from '../src/app.ts'
 import { connectCodeOf } from '../src/iris/connect-errors.ts'
 import { table } from '../src/routes/table.ts'
 import { adminKey, answer, newTenant } from './client.ts'
+import { guest } from './image-scene.ts'
 import { callGateway, gatewayAnswer, gatewayRefusal, newIris } from './iris-scene.ts'
 import { RunnerScene } from './runner-scene.ts'
 import { refusing } from './scripted-runner.ts'
@@ -67,6 +74,18 @@ describe('a sandbox of the gateway', () => {
     const { sandbox } = await made.json<IrisSandboxWithToken>()
     expect(await scene.record(ours(sandbox.id))).toMatchObject({ image: 'node' })
     expect(sandbox.name).toBe('')
+  })
+
+  test('is made of an image of the account`s own with the machine that this was built with', async () => {
+    await scene.connected(guest())
+    const call = { key: scene.tenant.key }
+    const { id } = imageRecord.parse(await answer('/v1/images', { ...call, json: { name: 'app', mem_mib: 512 } }))
+    await expect.poll(() => answer(`/v1/images/${id}`, call)).toMatchObject({ status: 'ready' })
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${scene.tenant.key}` }
+    const url = 'http://portico.test/iris.public.v1.SandboxService/CreateSandbox'
+    const made = await buildApp().request(url, { method: 'POST', headers, body: '{}' }, { ...env, IRIS_IMAGE: 'app' })
+    const { sandbox } = await made.json<IrisSandboxWithToken>()
+    expect(await scene.record(ours(sandbox.id))).toMatchObject({ image: 'app', mem_mib: 512 })
   })
 
   test('is suspended, resumed and deleted, each also when it is so already', async () => {

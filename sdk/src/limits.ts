@@ -3,8 +3,8 @@
 /** Calls that only look something up or change a record. */
 export const shortMs = 60_000
 
-/** A boot: seconds as a rule, longer where a busy host emulates the machine. */
-export const createMs = 180_000
+/** A boot: seconds as a rule; longer than the platform itself waits for a create that pulls its image first. */
+export const createMs = 360_000
 
 /** Saving a machine or waking a saved one: milliseconds as a rule, longer where much memory goes through a busy disk. */
 export const saveMs = 180_000

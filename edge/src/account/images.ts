@@ -41,12 +41,21 @@ export function beginImage(tables: ImageTables, limits: AccountLimits, entry: Im
     new AppError('quota_exceeded', `cannot ${action}: the account's limit ${limit} is reached`)
   const { images: count, busy } = images.counts()
   if (busy >= mostBusy) throw refuse(`images under way = ${mostBusy}`)
-  if (entry.record.kind === 'build') assertSnapshotRoom(machines, snapshots, limits, '', now, action)
+  if (entry.record.kind === 'build') {
+    assertSnapshotRoom(machines, snapshots, limits, '', now, { action, replaces: replacesBuild(images, entry) })
+  }
   const oldest = count >= mostImages ? images.oldestFailed() : undefined
   if (count >= mostImages && oldest === undefined) throw refuse(`images = ${mostImages}`)
   if (oldest !== undefined) images.remove(oldest)
   images.put(entry)
   return { images: oldest === undefined ? [] : [oldest] }
+}
+
+/** Whether the snapshot of this build takes the place of another's, whose name it has. */
+export function replacesBuild(images: ImageTable, { id, region, record }: ImageEntry): boolean {
+  const [name] = record.name === undefined ? [] : namesOf(record, null)
+  const former = name === undefined ? undefined : images.named(region, name)
+  return former !== undefined && former !== id && (images.get(former)?.snapshot ?? null) !== null
 }
 
 /** Takes what became of an image. Undefined if the account has it no more: then nothing is left of it here. */

@@ -26,17 +26,17 @@ export function admit(table: MachineTable, limits: AccountLimits, input: AdmitIn
   for (const sandbox of sandboxes) table.keep(sandbox, vcpus, memMib, now + admissionMs)
 }
 
-/** Throws `quota_exceeded` unless the account may have another snapshot, or has this one already. */
+/** Throws `quota_exceeded` unless the account may have another snapshot, or has this one already. One that `replaces` another takes its room. */
 export function assertSnapshotRoom(
   machines: MachineTable,
   snapshots: SnapshotTable,
   limits: AccountLimits,
   id: string,
   now: number,
-  action = 'snapshot the sandbox',
+  { action = 'snapshot the sandbox', replaces = false }: { action?: string; replaces?: boolean } = {},
 ): void {
   if (limits.snapshots === null || snapshots.isNoted(id)) return
-  assertRoom(action, 'snapshots', limits, machines.inUse(now), 1)
+  assertRoom(action, 'snapshots', limits, machines.inUse(now), replaces ? 0 : 1)
 }
 
 function assertRoom(action: string, name: keyof InUse, limits: AccountLimits, used: InUse, more: number): void {

@@ -14,7 +14,16 @@ import { systemClock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
 import { type Bucket, fullBucket, take } from '../account/bucket.ts'
 import { beginOnce, suspendOnce } from '../account/idempotency.ts'
-import { beginImage, type Dropped, deleteImage, findImage, ownImage, tellImage } from '../account/images.ts'
+import { dropAgainMs, tellDrops } from '../account/image-drops.ts'
+import {
+  beginImage,
+  type Dropped,
+  deleteImage,
+  findImage,
+  ownImage,
+  replacesBuild,
+  tellImage,
+} from '../account/images.ts'
 import { defaultLimits, noLimits } from '../account/limits.ts'
 import { admit, assertSnapshotRoom } from '../account/quotas.ts'
 import { deriveAuditKey } from '../audit/key.ts'
@@ -224,10 +233,12 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
   beginSnapshot(snapshot: Omit<Snapshot, 'sizeBytes'>): Promise<Outcome<void>> {
     return outcome('begin a snapshot', async () => {
       const { machines, snapshots, images, agenda } = this.#opened()
-      if (snapshot.image !== undefined && images.get(snapshot.image) === undefined) {
+      const image = snapshot.image === undefined ? undefined : images.get(snapshot.image)
+      if (snapshot.image !== undefined && image === undefined) {
         throw new AppError('conflict', 'cannot snapshot the sandbox: its image was deleted meanwhile')
       }
-      assertSnapshotRoom(machines, snapshots, this.#limits(), snapshot.id, systemClock.now())
+      const replaces = image !== undefined && replacesBuild(images, image)
+      assertSnapshotRoom(machines, snapshots, this.#limits(), snapshot.id, systemClock.now(), { replaces })
       snapshots.begin(snapshot)
       await agenda.notLaterThan(systemClock.now() + pendingMs)
     })
@@ -258,18 +269,25 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
   }
 
   beginImage(entry: ImageEntry): Promise<Outcome<void>> {
-    return outcome('begin an image', () => {
-      this.#dropImages(beginImage(this.#opened(), this.#limits(), entry, systemClock.now()))
+    return outcome('begin an image', async () => {
+      const tables = this.#opened()
+      const begin = () => this.#note(tables, beginImage(tables, this.#limits(), entry, systemClock.now()))
+      this.ctx.storage.transactionSync(begin)
+      await this.#dropSoon(tables)
     })
   }
 
   tellImage(entry: ImageEntry): Promise<Outcome<boolean>> {
     return outcome('take an image', async () => {
       const tables = this.#opened()
-      const dropped = this.ctx.storage.transactionSync(() => tellImage(tables, entry))
-      if (dropped !== undefined) this.#dropImages(dropped)
+      const isKnown = this.ctx.storage.transactionSync(() => {
+        const dropped = tellImage(tables, entry)
+        if (dropped !== undefined) this.#note(tables, dropped)
+        return dropped !== undefined
+      })
+      await this.#dropSoon(tables)
       await this.#sweepSoon(tables)
-      return dropped !== undefined
+      return isKnown
     })
   }
 
@@ -286,23 +304,30 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
       const tables = this.#find()
       const { id } = findImage(tables?.images, region, named)
       const opened = this.#opened()
-      const record = this.ctx.storage.transactionSync(() => deleteImage(opened, region, named))
-      this.#dropImages({ images: [id] })
+      const record = this.ctx.storage.transactionSync(() => {
+        this.#note(opened, { images: [id] })
+        return deleteImage(opened, region, named)
+      })
+      await this.#dropSoon(opened)
       await this.#sweepSoon(opened)
       return record
     })
   }
 
-  /** Their objects are told; one that is not told finds out when it tells of itself. */
-  #dropImages({ images }: Dropped): void {
-    const account = this.ctx.storage.kv.get<Account>('account')?.id ?? ''
-    const { image } = objectsOf(this.env)
-    for (const id of images)
-      this.ctx.waitUntil(
-        image(id)
-          .drop(account)
-          .catch(() => undefined),
-      )
+  /** Their objects are to be told. */
+  #note({ images }: Tables, dropped: Dropped): void {
+    for (const id of dropped.images) images.drop(id, systemClock.now())
+  }
+
+  /** They are told now, and by the alarm again where that fails. */
+  async #dropSoon({ images, agenda }: Tables): Promise<void> {
+    if (images.drops().length === 0) return
+    await agenda.notLaterThan(systemClock.now() + dropAgainMs)
+    this.ctx.waitUntil(this.#tellDrops(images))
+  }
+
+  #tellDrops(images: ImageTable): Promise<void> {
+    return tellDrops(images, objectsOf(this.env), this.ctx.storage.kv.get<Account>('account')?.id ?? '')
   }
 
   /** What images were made of goes from its runner as soon as may be. */
@@ -321,7 +346,12 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
     return { ...noLimits, ...this.ctx.storage.kv.get<AccountLimits>('limits') }
   }
 
-  #jobs(outbox: Outbox, sandboxes: SandboxIndex, snapshots: SnapshotTable): Job[] {
+  #jobs({
+    outbox,
+    sandboxes,
+    snapshots,
+    images,
+  }: Pick<Tables, 'outbox' | 'sandboxes' | 'snapshots' | 'images'>): Job[] {
     const objects = objectsOf(this.env)
     const account = this.ctx.storage.kv.get<Account>('account')?.id ?? ''
     const later = (at: number | undefined, ms: number) => (at === undefined ? undefined : at + ms)
@@ -332,6 +362,12 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
         next: () => later(snapshots.pending()[0]?.createdAt, pendingMs),
         run: () => sweepSnapshots(snapshots, objects, systemClock),
         restMs: pendingMs,
+      },
+      {
+        name: 'tell dropped images',
+        next: () => later(images.drops()[0]?.since, dropAgainMs),
+        run: () => this.#tellDrops(images),
+        restMs: dropAgainMs,
       },
       {
         name: 'check the index',
@@ -357,13 +393,13 @@ export class AccountObject extends DurableObject<Env> implements AccountPort {
     const deliveries = new DeliveryTable(sql)
     const sandboxes = new SandboxIndex(sql)
     const snapshots = new SnapshotTable(sql)
+    const images = new ImageTable(sql)
     const outbox = new Outbox({ webhooks, deliveries, clock: systemClock, rates: ratesOf(this.env) })
     this.#tables = {
-      ...{ webhooks, deliveries, outbox, sandboxes, snapshots },
-      agenda: new Agenda(this.ctx.storage, systemClock, this.#jobs(outbox, sandboxes, snapshots)),
+      ...{ webhooks, deliveries, outbox, sandboxes, snapshots, images },
+      agenda: new Agenda(this.ctx.storage, systemClock, this.#jobs({ outbox, sandboxes, snapshots, images })),
       keys: new KeyTable(sql),
       machines: new MachineTable(sql),
-      images: new ImageTable(sql),
       calls: new IdempotencyTable(sql),
     }
     return this.#tables

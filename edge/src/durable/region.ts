@@ -64,10 +64,10 @@ export class RegionObject extends DurableObject<Env> implements RegionPort {
     return this.#fleet.policy()
   }
 
-  puller(reference: string): Promise<Outcome<string>> {
+  puller(reference: string, avoid: readonly string[] = []): Promise<Outcome<string>> {
     return outcome('choose a runner', async () => {
       await this.#fleet.checkTunnels(this.#inForce)
-      return this.#fleet.puller(reference)
+      return this.#fleet.puller(reference, avoid)
     })
   }
 

@@ -132,12 +132,12 @@ describe('a worker', () => {
       expect(world.answers.filter(({ result }) => result === 'done')).toHaveLength(66)
     }))
 
-  test('and all others have frames of 48 Mi characters under way', () =>
+  test('and all others have frames of 17 Mi characters under way: one of the longest at a time', () =>
     inWorld(async (world) => {
       const engine = world.engine()
       const socket = await world.worker(engine)
       const large = 'x'.repeat(16_000_000)
-      for (const id of ['a', 'b', 'c', 'd']) engine.message(socket, invoke(id, 'test::wait', large))
+      for (const id of ['a', 'd']) engine.message(socket, invoke(id, 'test::wait', large))
       await world.settled()
       expect(world.answers.map(({ invocation_id, error }) => [invocation_id, error?.code])).toEqual([
         ['d', 'overloaded'],
@@ -182,6 +182,26 @@ describe('an engine that woke', () => {
       world.engine().recover()
       await world.settled()
       expect(world.answers).toEqual([])
+    }))
+
+  test('ends what is never answered as its function says, and sends nothing', () =>
+    inWorld(async (world) => {
+      const ended: (string | null)[] = []
+      const [, make] = world.functions()
+      const silent = {
+        ...(make as IiiFunction),
+        interrupted: async (sandbox: string | null) => void ended.push(sandbox),
+      }
+      const first = world.engine([silent])
+      const socket = await world.worker(first)
+      first.message(socket, JSON.stringify({ type: 'invokefunction', function_id: 'test::make', data: {} }))
+      await world.settled()
+      for (let times = 0; times < 2; times++) {
+        world.engine([silent]).recover()
+        await world.settled()
+        await world.settled()
+      }
+      expect([ended, world.answers]).toEqual([['the sandbox'], []])
     }))
 
   test('has stood ready to wake for as long as something was under way', () =>

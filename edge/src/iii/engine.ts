@@ -5,7 +5,7 @@
  *   invocation:  begun ──▶ under way ──its function ends──▶ answered, and kept until the client has it
  *                              └──the object is interrupted──▶ on wake: what its function makes of that (`interrupted`), an error otherwise
  *
- * One without an id, or whose action is `void`, is never answered. The object may lose its memory at any moment; what is under way lives in memory alone, so
+ * One without an id, or whose action is `void`, is never answered: it is kept under an id that is made up, until it is over. The object may lose its memory at any moment; what is under way lives in memory alone, so
  * what the store says is under way and memory does not know was interrupted.
  */
 
@@ -27,8 +27,8 @@ import type { WorkerKeys } from './keys.ts'
 /** Of one worker, and of all together. */
 const mostUnderWay = 64
 const mostTogether = 512
-/** Characters of all frames under way. */
-const mostChars = 50_331_648
+/** Characters of all frames under way: the longest one beside some that are short. */
+const mostChars = mostFrameBytes + 1_048_576
 const mostWorkers = 512
 /** While something is under way an alarm is never further off: an object that is interrupted wakes by it. */
 const guardMs = 10_000
@@ -63,8 +63,9 @@ export interface EngineOptions {
 /** An invocation under way. Its worker changes when its client comes back. */
 interface UnderWay {
   worker: string
-  /** Undefined is not answered. */
-  readonly id: string | undefined
+  readonly id: string
+  /** Is not answered. */
+  readonly silent: boolean
   readonly functionId: string
   readonly trace: Trace
   readonly chars: number
@@ -112,10 +113,10 @@ export class Engine {
         this.#options.background(this.#reattach(socket, frame.previous_worker_id, frame.reattach_token))
         break
       case 'registertrigger':
-        socket.send(triggerRefused(frame))
+        tell(socket, triggerRefused(frame))
         break
       case 'unreadable':
-        socket.send(answered(frame.id, '', failed('invocation_failed', 'serialization error: the frame'), {}))
+        tell(socket, answered(frame.id, '', failed('invocation_failed', 'serialization error: the frame'), {}))
     }
   }
 
@@ -151,23 +152,24 @@ export class Engine {
   #begin(socket: WorkerSocket, frame: Invoke, chars: number): void {
     const { store, clock, background } = this.#options
     const { worker } = socket.note
-    const id = frame.action?.type === 'void' ? undefined : (frame.invocation_id ?? undefined)
+    const silent = frame.action?.type === 'void' || frame.invocation_id == null
+    const id = silent ? crypto.randomUUID() : (frame.invocation_id ?? '')
     const { traceparent, baggage } = frame
     const trace = {
       ...(traceparent === undefined ? {} : { traceparent }),
       ...(baggage === undefined ? {} : { baggage }),
     }
-    const state = id === undefined ? 'new' : store.stateOf(worker, id)
-    if (id !== undefined && state === 'ended') this.#deliver(worker, id)
+    const state = silent ? 'new' : store.stateOf(worker, id)
+    if (state === 'ended') this.#deliver(worker, id)
     if (state !== 'new') return
     const refusal = this.#noRoom(worker, chars)
     if (refusal !== undefined) {
-      if (id !== undefined) socket.send(answered(id, frame.function_id, refusal, trace))
+      if (!silent) tell(socket, answered(id, frame.function_id, refusal, trace))
       return
     }
-    const one: UnderWay = { worker, id, functionId: frame.function_id, trace, chars }
+    const one: UnderWay = { worker, id, silent, functionId: frame.function_id, trace, chars }
     const told = JSON.stringify(trace)
-    if (id !== undefined) store.begin({ worker, id, function: one.functionId, trace: told }, clock.now())
+    store.begin({ worker, id, function: one.functionId, trace: told, silent: silent ? 1 : 0 }, clock.now())
     background(this.#run(one, () => this.#invoke(socket, one, frame)))
   }
 
@@ -189,8 +191,8 @@ export class Engine {
     const ending = await work()
     this.#underWay.delete(one)
     const { worker, id, functionId, trace } = one
-    if (id === undefined) return
     const { store, clock } = this.#options
+    if (one.silent) return store.drop(worker, id)
     const frame = answered(id, functionId, ending, trace)
     const isTooLong = frame.length > mostFrameBytes
     const why = failed('invocation_failed', 'the result is too long for a frame')
@@ -220,15 +222,15 @@ export class Engine {
   #contextOf(one: UnderWay, who: Pick<Origin, 'principal' | 'scope' | 'signal'>): InvocationContext {
     const { store } = this.#options
     const makes = (sandbox: string) => {
-      if (one.id !== undefined) store.makes(one.worker, one.id, sandbox)
+      store.makes(one.worker, one.id, sandbox)
     }
     return this.#options.context({ ...who, requestId: newRequestId(), trace: one.trace, makes })
   }
 
   /** Ends what the object was interrupted in. */
-  async #interrupted({ worker, id, function: functionId, trace, sandbox }: Begun): Promise<void> {
+  async #interrupted({ worker, id, function: functionId, trace, sandbox, silent }: Begun): Promise<void> {
     const { store, functions } = this.#options
-    const one: UnderWay = { worker, id, functionId, trace: JSON.parse(trace) as Trace, chars: 0 }
+    const one: UnderWay = { worker, id, silent: silent === 1, functionId, trace: JSON.parse(trace) as Trace, chars: 0 }
     const called = functions.get(functionId)
     const note = store.noteOf(worker)
     const caller = note === undefined ? undefined : (JSON.parse(note) as WorkerNote).caller
@@ -252,11 +254,12 @@ export class Engine {
 
   /** The client of a worker that was is back as another. */
   async #reattach(socket: WorkerSocket, previous: string, token: string): Promise<void> {
-    const { store, sockets } = this.#options
+    const { store, sockets, clock } = this.#options
     const { worker } = socket.note
-    if (!store.reattach(previous, await hashSecret(token), worker)) return
-    for (const one of this.#underWay) if (one.worker === previous) one.worker = worker
-    for (const old of sockets(previous)) old.close(1000, 'its client is back')
+    const owner = store.reattach(previous, await hashSecret(token), worker, clock.now())
+    if (owner === undefined) return
+    for (const one of this.#underWay) if (one.worker === owner) one.worker = worker
+    for (const old of sockets(owner)) old.close(1000, 'its client is back')
     for (const id of store.ended(worker)) this.#deliver(worker, id)
   }
 
@@ -266,7 +269,10 @@ export class Engine {
     const [socket] = sockets(worker)
     if (socket === undefined) return
     try {
-      socket.send(store.answer(worker, id))
+      const lost = store.lost(worker, id)
+      const why = failed('overloaded', 'the result had to make room for others before its client came back')
+      const instead = lost && answered(id, lost.function, why, JSON.parse(lost.trace) as Trace)
+      socket.send(instead ?? store.answer(worker, id))
       store.sent(worker, id, clock.now())
     } catch {
       // It closed this moment: the answer is kept until the client is back.
@@ -284,5 +290,14 @@ export class Engine {
   #arm(): void {
     const at = this.next()
     if (at !== undefined) this.#options.wakeAt(at)
+  }
+}
+
+/** Of one that closed this moment the client asks again, or is away. */
+function tell(socket: WorkerSocket, frame: string): void {
+  try {
+    socket.send(frame)
+  } catch {
+    // It is gone.
   }
 }

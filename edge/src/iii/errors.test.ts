@@ -5,6 +5,7 @@ import { functions } from './table.ts'
 
 describe('an error', () => {
   const known: Partial<Record<string, string>> = {
+    invalid_path: 'S001',
     image_not_allowed: 'S100',
     image_unknown: 'S100',
     image_not_installed: 'S101',

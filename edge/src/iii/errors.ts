@@ -54,6 +54,7 @@ export const faultCodes = Object.keys(codes) as FaultCode[]
 const translations: Partial<Record<ErrorCode, FaultCode>> = {
   invalid_request: 'S001',
   invalid_json: 'S001',
+  invalid_path: 'S001',
   unsupported: 'S001',
   payload_too_large: 'S001',
   sandbox_not_found: 'S002',

@@ -3,9 +3,12 @@
  * its own; an object that wakes anew has no invocation under way, and so no lock.
  */
 
+import { ByteBudget } from './byte-budget.ts'
 import { Fault } from './errors.ts'
 
 export class ExecLocks {
+  /** What the commands' answers take while they are read. */
+  readonly answers = new ByteBudget()
   readonly #held = new Set<string>()
 
   /** Runs `work` while no other command runs there; S003 if one does. */

@@ -3,6 +3,7 @@
  * Paths are never logged, and the key goes no further than the gate.
  */
 
+import type { Clock } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
 import { bearer } from '../auth/gate.ts'
 import { parseToken } from '../auth/tokens.ts'
@@ -30,16 +31,33 @@ async function worker(call: Call<'key'>): Promise<Response> {
 async function telemetry(call: Call): Promise<Response> {
   assertSocket(call)
   const { 0: client, 1: server } = new WebSocketPair()
+  server.binaryType = 'arraybuffer'
   server.accept()
-  server.addEventListener('close', () => {
+  discard(server, call.services.clock)
+  return new Response(null, { status: 101, webSocket: client })
+}
+
+/** Anybody may come in here, so nobody stays for good. */
+export function discard(socket: Pick<WebSocket, 'addEventListener' | 'close'>, clock: Clock): void {
+  const close = (code: number, reason: string) => {
+    stop()
     try {
-      server.close(1000, '')
+      socket.close(code, reason)
     } catch {
       // It is closed.
     }
+  }
+  const stop = clock.after(longestTelemetryMs, () => close(1001, 'come again'))
+  socket.addEventListener('message', ({ data }) => {
+    const length = typeof data === 'string' ? data.length : (data as ArrayBuffer).byteLength
+    if (length > mostTelemetry) close(1009, 'the frame is too long')
   })
-  return new Response(null, { status: 101, webSocket: client })
+  socket.addEventListener('close', () => close(1000, ''))
+  socket.addEventListener('error', () => close(1011, ''))
 }
+
+const longestTelemetryMs = 3_600_000
+const mostTelemetry = 1_048_576
 
 function assertSocket({ request }: KeyCall | Call): void {
   if (request.headers.get('upgrade')?.toLowerCase() === 'websocket') return

@@ -77,8 +77,16 @@ async function createOfOwn(objects: Objects, { machine }: Wanted, input: CreateI
     return { ok: false, error: new AppError('invalid_request', `cannot ${action}: ${why}`).toWire() } as const
   }
   const { vcpus, mem_mib, disk_mib } = built
-  return object.restore({ ...input, snapshot: id, runner, boots, spec: { ...spec, vcpus, mem_mib, disk_mib } })
+  const whole = { ...spec, vcpus, mem_mib, disk_mib }
+  const made = await object.restore({ ...input, snapshot: id, runner, boots, spec: whole })
+  // Nobody was ever told of the snapshot.
+  return made.ok || made.error.code !== 'snapshot_not_found' ? made : { ok: false as const, error: replaced.toWire() }
 }
+
+const replaced = new AppError(
+  'image_not_found',
+  `cannot ${action}: its image was deleted or replaced meanwhile; try again`,
+)
 
 /** The whole machine, where the image has none of its own. */
 export function machineOf({ vcpus, mem_mib, disk_mib }: Machine): typeof usual {

@@ -63,6 +63,7 @@ export class ImageLife {
   /** Begins to make it. Asked again it answers how it is. */
   async begin(input: NewImage): Promise<ImageRecord> {
     const { account, region } = input
+    if (this.#abort.signal.aborted) throw deleted()
     if (this.#state !== undefined) {
       if (this.#state.account !== account || this.#state.region !== region) {
         throw new AppError('conflict', 'cannot make the image: its id is in use')

@@ -5,6 +5,7 @@ import { AppError, type ErrorCode } from '@portico/shared/errors'
 import { runnerFetcher } from '../durable/objects.ts'
 import { readAnswer } from '../guest/wire.ts'
 import { unwrap } from '../outcome.ts'
+import { isImageRefusal, mostTelling } from '../placement/refusal.ts'
 import { reach } from '../platform-errors.ts'
 import { pullRequest } from './pull-wire.ts'
 import type { Made } from './state.ts'
@@ -20,18 +21,33 @@ const tellMs = 250
 
 /** Has the image pulled to a runner of the region. */
 export async function pull(work: Work, reference: string): Promise<Made> {
+  const region = work.objects.region(work.principal.region)
+  const avoid: string[] = []
+  let refusal: AppError | undefined
   for (let tries = 1; ; tries++) {
+    let runner: string | undefined
     try {
-      const region = work.objects.region(work.principal.region)
-      return await pullTo(work, unwrap(await reach(action, region.puller(reference))), reference)
+      runner = unwrap(await reach(action, region.puller(reference, avoid)))
+      return await pullTo(work, runner, reference)
     } catch (thrown) {
       const error = AppError.from(thrown)
-      const mayComeBack = error.code === 'runner_disconnected' || (error.code === 'no_runner' && tries > 1)
-      if (!mayComeBack || tries >= mostTries || work.signal.aborted) throw error
-      await pause(work, againMs)
+      if (work.signal.aborted) throw error
+      if (runner === undefined && error.code === 'no_runner' && refusal !== undefined) throw refusal
+      const isRefused = runner !== undefined && isImageRefusal(error)
+      const mayComeBack = comesBack.includes(error.code) || (error.code === 'no_runner' && tries > 1)
+      if (!(isRefused || mayComeBack) || tries >= mostTries) throw error
+      if (runner !== undefined && isRefused) {
+        refusal = mostTelling(refusal, error)
+        avoid.push(runner)
+      } else {
+        await pause(work, againMs)
+      }
     }
   }
 }
+
+/** A tunnel that broke, an object that the platform moved. */
+const comesBack: readonly string[] = ['runner_disconnected', 'overloaded']
 
 async function pullTo(work: Work, runner: string, reference: string): Promise<Made> {
   const [url, init] = pullRequest({ reference, refresh: true }, work.signal)

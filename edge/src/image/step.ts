@@ -11,6 +11,8 @@ import { Utf8Pieces } from '../process/utf8-pieces.ts'
 import type { Work } from './work.ts'
 
 const usualSeconds = 600
+/** What its guest has on top of its time to say how it ended. */
+const graceMs = 30_000
 /** Of what it printed last, to say why it failed. */
 const tailLength = 400
 
@@ -35,9 +37,14 @@ export async function runStep(work: Work, sandbox: string, step: BuildStep, numb
   }
   const about = `step ${number}`
   const call = { method: 'POST', path: '/processes', ...jsonContent(asked), waitMs, patienceMs: holderPatienceMs }
-  const output = await callGuest(work, sandbox, call as Parameters<typeof callGuest>[2])
+  const late = `cannot build the image: ${about} did not end within ${timeout} s, and its sandbox did not say so`
+  const limit = new AbortController()
+  const stop = work.clock.after(timeout * 1000 + graceMs, () => limit.abort(new AppError('build_failed', late)))
+  const limited = { ...work, signal: AbortSignal.any([work.signal, limit.signal]) }
   const printed = new Printed(work)
-  const ending = await follow(work, output, printed, about)
+  const ending = await callGuest(work, sandbox, call as Parameters<typeof callGuest>[2])
+    .then((output) => follow(limited, output, printed, about))
+    .finally(stop)
   if (ending.exit_code === 0 && !ending.timed_out) return
   const why = ending.timed_out ? `did not end within ${timeout} s` : `exited with code ${ending.exit_code}`
   throw new AppError('build_failed', `cannot build the image: ${about} ${why}${printed.tail}`)
@@ -49,6 +56,8 @@ async function follow(work: Work, output: Response, printed: Printed, about: str
   const stop = () => void reader.cancel().catch(() => undefined)
   work.signal.addEventListener('abort', stop)
   try {
+    // It may be over since before there was an answer.
+    work.signal.throwIfAborted()
     for (;;) {
       const { done, value } = await reader.read().catch((cause: unknown) => brokeOff(about, cause))
       work.signal.throwIfAborted()

@@ -3,7 +3,7 @@
  * of this surface is the names, the states and the token that goes along.
  */
 
-import { createRequest, forkResponse, type RunRecord, runRecord } from '@portico/shared/api'
+import { forkResponse, type RunRecord, runRecord } from '@portico/shared/api'
 import { AppError } from '@portico/shared/errors'
 import type { Call, KeyCall } from '../call.ts'
 import { Refusal } from '../middleware/refusal.ts'
@@ -11,7 +11,7 @@ import { succeeded } from '../middleware/succeeded.ts'
 import { unwrap } from '../outcome.ts'
 import { reach } from '../platform-errors.ts'
 import { forkRun } from '../routes/copies.ts'
-import { createRun, destroyRun, hibernateRun, resumeRun, sandboxOf } from '../routes/runs.ts'
+import { createRun, destroyRun, hibernateRun, resumeRun, runRequest, sandboxOf } from '../routes/runs.ts'
 import { irisSandboxOf, irisTokenOf, withToken } from './answers.ts'
 import type { CreateMessage, ForkMessage, SandboxMessage, TokenMessage } from './requests.ts'
 
@@ -24,7 +24,7 @@ function about<Body>(call: Call<'key', SandboxMessage>, body: Body): Call<'key',
 export async function createSandbox(call: Call<'key', CreateMessage>): Promise<Response> {
   const { name } = call.body
   const image = call.env.IRIS_IMAGE || 'python'
-  const body = createRequest.parse({ image, timeout: 0, ...(name === undefined ? {} : { name }) })
+  const body = runRequest.parse({ image, timeout: 0, ...(name === undefined ? {} : { name }) })
   const made = await succeeded(await createRun({ ...call, url: call.url, body }))
   return withToken(call, runRecord.parse(made))
 }

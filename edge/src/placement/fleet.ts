@@ -158,8 +158,10 @@ export class Fleet {
   }
 
   /** Where an image is pulled to: a runner that has it already, or else the one with the least to do. */
-  puller(reference: string): string {
-    const usable = [...this.#members.values()].filter((one) => one.connected && !one.draining)
+  puller(reference: string, avoid: readonly string[] = []): string {
+    const usable = [...this.#members.values()].filter(
+      (one) => one.connected && !one.draining && !avoid.includes(one.id),
+    )
     const [best] = usable.toSorted(
       (a, b) => Number(b.images.has(reference)) - Number(a.images.has(reference)) || a.load - b.load,
     )

@@ -56,6 +56,10 @@ export class Member implements Candidate {
     return (this.#row.report?.free_slots ?? 0) - this.promised
   }
 
+  get mostSandboxes(): number | undefined {
+    return this.#row.report?.policy?.max_concurrent_sandboxes
+  }
+
   get promised(): number {
     return this.#promises.of(this.id).slots
   }

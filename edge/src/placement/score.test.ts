@@ -64,8 +64,26 @@ describe('choosing a runner', () => {
 
   test('skips runners that are gone, draining or have refused', () => {
     expect(refusal([runner('a', { connected: false }), runner('b', { draining: true })])).toBe('no_runner')
-    expect(refusal([runner('a')], { ...need, avoid: ['a'] })).toBe('capacity')
+    expect(refusal([runner('a')], { ...need, avoid: ['a'] })).toBe('no_runner')
     expect(refusal([])).toBe('no_runner')
+  })
+})
+
+describe('why there is none', () => {
+  const full = (id: string, more: Partial<Candidate> = {}) => runner(id, { freeSlots: 0, ...more })
+  const asked = { ...need, avoid: ['a'] }
+
+  test('is the bound of the policy where places alone are what lacks', () => {
+    expect(() => choose([full('a', { mostSandboxes: 2 })], need)).toThrow('max_concurrent_sandboxes (2) reached')
+    const two = [full('a', { mostSandboxes: 2 }), full('b', { mostSandboxes: 5 })]
+    expect(() => choose(two, need)).toThrow('max_concurrent_sandboxes (7) reached')
+    expect(() => choose([full('a', { mostSandboxes: 2 }), full('b')], need)).toThrow('and a place free')
+    expect(() => choose([runner('a', { mostSandboxes: 2, freeVcpus: 1 })], need)).toThrow('and a place free')
+  })
+
+  test('is room where one that has the image is full, after another refused', () => {
+    expect(refusal([runner('a', { images: new Set() }), full('b')], asked)).toBe('capacity')
+    expect(refusal([runner('a'), full('b', { images: new Set() })], asked)).toBe('no_runner')
   })
 })
 

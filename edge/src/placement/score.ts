@@ -12,6 +12,8 @@ export interface Candidate {
   /** Infinite where the runner states none. */
   readonly freeVcpus: number
   readonly freeSlots: number
+  /** The bound of its policy; undefined where it states none. */
+  readonly mostSandboxes?: number | undefined
   readonly images: ReadonlySet<string>
   /** Machines that stand ready, by image. */
   readonly warm: Readonly<Record<string, number>>
@@ -43,20 +45,32 @@ const busyLoad = 1
  */
 export function choose<One extends Candidate>(candidates: Iterable<One>, need: Need): One {
   let best: One | undefined
-  let usable = 0
+  const usable: One[] = []
   for (const one of candidates) {
     if (!one.connected || one.draining || need.avoid.includes(one.id)) continue
-    usable++
+    usable.push(one)
     if (fits(one, need) && (best === undefined || isBetter(one, best, need.image))) best = one
   }
   if (best !== undefined) return best
-  if (usable === 0 && need.avoid.length === 0) {
+  if (usable.length === 0 && need.avoid.length === 0) {
     throw new AppError('no_runner', `cannot create the sandbox: no runner of region ${need.region} is connected`)
   }
-  throw new AppError(
-    'capacity',
-    `cannot create the sandbox: no runner of region ${need.region} has ${sizeOf(need)} and a place free`,
-  )
+  if (need.avoid.length > 0 && !usable.some((one) => one.images.has(need.image))) {
+    throw new AppError('no_runner', `cannot create the sandbox: no other runner of region ${need.region} takes it`)
+  }
+  const full = fullPlaces(usable)
+  const why = full ?? `no runner of region ${need.region} has ${sizeOf(need)} and a place free`
+  throw new AppError('capacity', `cannot create the sandbox: ${why}`)
+}
+
+/** Said where places alone are what lacks, on every runner, and each states how many there may be. */
+function fullPlaces(usable: readonly Candidate[]): string | undefined {
+  let sum = 0
+  for (const { freeSlots, mostSandboxes } of usable) {
+    if (freeSlots >= 1 || mostSandboxes === undefined) return undefined
+    sum += mostSandboxes
+  }
+  return sum > 0 ? `max_concurrent_sandboxes (${sum}) reached` : undefined
 }
 
 /** For how many sandboxes of this size a certain runner has room: what was saved on it can be nowhere else. */

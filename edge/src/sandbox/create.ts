@@ -8,6 +8,7 @@ import type { RunRecord } from '@portico/shared/api'
 import type { SandboxSpec } from '@portico/shared/control'
 import { AppError, type WireError } from '@portico/shared/errors'
 import { after } from '@portico/shared/lifecycle'
+import { isImageRefusal, mostTelling } from '../placement/refusal.ts'
 import { reach } from '../platform-errors.ts'
 import type { CallOutcome, Created, CreateInput } from '../ports.ts'
 import { createdBefore } from './again.ts'
@@ -41,7 +42,7 @@ async function makeSomewhere(life: Life, input: CreateInput): Promise<RunRecord>
     if (!life.holds(fence) || life.known.state !== 'creating') throw overtaken(life)
     if (answer.ok) return ready(life, answer.value)
     if (!isRefusal(answer)) throw fail(life, answer)
-    refusal = AppError.fromWire(answer.error)
+    refusal = mostTelling(refusal, AppError.fromWire(answer.error))
     avoid.push(fence.runner)
   }
   throw giveUp(life, refusal ?? overtaken(life))
@@ -57,7 +58,7 @@ async function place(life: Life, input: CreateInput, avoid: string[], refusal: A
     giveBackPlace(life)
     throw overtaken(life)
   }
-  if (!placed.ok) throw giveUp(life, refusal ?? AppError.fromWire(placed.error))
+  if (!placed.ok) throw giveUp(life, refusedBy(refusal, AppError.fromWire(placed.error)))
   const { generation } = life.change({ runner: placed.value, generation: life.known.generation + 1 })
   life.inBackground('tell the account', life.publish())
   return { runner: placed.value, generation }
@@ -85,9 +86,14 @@ export function ready(life: Life, made: Created): RunRecord {
   return publicRecord(record)
 }
 
-/** A runner without room, or one that went away before it heard of the sandbox: another may do it. */
-function isRefusal(answer: { reached: string; error: WireError }): boolean {
-  return answer.reached === 'not_sent' || (answer.reached === 'answered' && answer.error.code === 'capacity')
+/** A runner without room or without this image, or one that went away before it heard of the sandbox: another may do it. */
+function isRefusal({ reached, error }: { reached: string; error: WireError }): boolean {
+  return reached === 'not_sent' || (reached === 'answered' && (error.code === 'capacity' || isImageRefusal(error)))
+}
+
+/** Nobody is left to ask. That a runner which has the image is full says more than that others do not have it. */
+function refusedBy(refusal: AppError | undefined, none: AppError): AppError {
+  return refusal === undefined || (none.code === 'capacity' && isImageRefusal(refusal)) ? none : refusal
 }
 
 /** The runner has said that it failed and freed everything, or never heard of it; or nobody knows, and then it is told to destroy it until it confirms. */

@@ -67,6 +67,19 @@ describe('a create', () => {
     expect(world.index.at(-1)).toMatchObject({ state: 'destroyed', usage: null })
   })
 
+  test('goes on elsewhere when a runner does not have the image, and says of a full one that has it that it is full', async () => {
+    world.places = ['runner-1']
+    world.create = async () => failing('image_unknown', 'answered')
+    expect(await codeOf(create(world.life, world.input))).toBe('capacity')
+    expect(world.events.slice(0, 3)).toEqual(['place runner-1', 'create runner-1 1', 'place nothing'])
+  })
+
+  test('goes to a runner that has the image after others refused it', async () => {
+    world.create = async (runner) => (runner === 'runner-2' ? made : failing('image_not_allowed', 'answered'))
+    expect(await codeOf(create(world.life, world.input))).toBe('done')
+    expect(world.events.at(-1)).toBe('create runner-2 2')
+  })
+
   test('that the runner refused for good is over at once', async () => {
     world.create = async () => failing('boot_failed', 'answered')
     expect(await codeOf(create(world.life, world.input))).toBe('boot_failed')

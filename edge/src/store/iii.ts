@@ -4,7 +4,7 @@
  *   under way ──its function ends──▶ answered ──the client has it, or 15 min later──▶ forgotten
  *
  * An answer stays until it is certain that its client has it: one that was sent into a connection that had died is sent again when the client is back. What
- * is kept is bounded; the oldest answer makes room.
+ * is kept is bounded: the oldest answer that was sent makes room, and where all are unsent the oldest loses its text, not its place.
  */
 
 import { type SqlValue, statement } from './sql.ts'
@@ -19,6 +19,9 @@ export const iiiSchema: readonly string[] = [
   `CREATE TABLE iii_answers (
      worker TEXT NOT NULL, id TEXT NOT NULL, piece INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (worker, id, piece)
    ) WITHOUT ROWID`,
+  'ALTER TABLE iii_workers ADD COLUMN became TEXT',
+  'ALTER TABLE iii_invocations ADD COLUMN silent INTEGER NOT NULL DEFAULT 0',
+  'CREATE INDEX iii_delivered ON iii_invocations (ended_at) WHERE sent_at IS NOT NULL',
 ]
 
 /** How long an answer waits for its client, and a client's right to it. */
@@ -29,6 +32,8 @@ const arrivedMs = 90_000
 const pieceChars = 500_000
 const mostChars = 33_554_432
 const mostAnswers = 2000
+/** Places without a text. */
+const mostLost = 10_000
 
 /** An invocation that has not ended. */
 export interface Begun {
@@ -39,9 +44,14 @@ export interface Begun {
   readonly trace: string
   /** What it makes, where it makes one. */
   readonly sandbox: string | null
+  /** 1 for one that is not answered: its id is made up. */
+  readonly silent: number
 }
 
 type Kept = { worker: string; id: string; ended_at: number; chars: number }
+
+/** What a worker has under way, or an answer that waits, keeps its client's right to it. */
+const ownsNothing = 'NOT EXISTS (SELECT 1 FROM iii_invocations WHERE worker = iii_workers.id)'
 
 export class IiiStore {
   readonly #sql: SqlStorage
@@ -53,13 +63,16 @@ export class IiiStore {
   readonly #pieces
   readonly #ended
   readonly #oldest
-  #kept: { answers: number; chars: number }
+  readonly #oldestSent
+  readonly #oldestWhole
+  readonly #oldestLost
+  #kept: { answers: number; lost: number; chars: number }
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
-    this.#begin = statement<never, [string, string, string, string, number]>(
+    this.#begin = statement<never, [string, string, string, string, number, number]>(
       sql,
-      'INSERT INTO iii_invocations (worker, id, function, trace, began_at) VALUES (?, ?, ?, ?, ?)',
+      'INSERT INTO iii_invocations (worker, id, function, trace, silent, began_at) VALUES (?, ?, ?, ?, ?, ?)',
     )
     this.#state = statement<{ ended_at: number | null }, [string, string]>(
       sql,
@@ -67,7 +80,7 @@ export class IiiStore {
     )
     this.#begun = statement<Begun & Record<string, SqlValue>>(
       sql,
-      'SELECT worker, id, function, trace, sandbox FROM iii_invocations WHERE ended_at IS NULL',
+      'SELECT worker, id, function, trace, sandbox, silent FROM iii_invocations WHERE ended_at IS NULL',
     )
     this.#end = statement<never, [number, number, string, string]>(
       sql,
@@ -89,8 +102,17 @@ export class IiiStore {
       sql,
       'SELECT worker, id, ended_at, chars FROM iii_invocations WHERE ended_at IS NOT NULL ORDER BY ended_at LIMIT 1',
     )
-    const counted = 'SELECT COUNT(*) AS answers, TOTAL(chars) AS chars FROM iii_invocations WHERE ended_at IS NOT NULL'
-    this.#kept = statement<{ answers: number; chars: number }>(sql, counted).first() ?? { answers: 0, chars: 0 }
+    const oldest = (where: string) =>
+      statement<Kept>(
+        sql,
+        `SELECT worker, id, ended_at, chars FROM iii_invocations WHERE ${where} ORDER BY ended_at LIMIT 1`,
+      )
+    this.#oldestSent = oldest('sent_at IS NOT NULL AND ended_at IS NOT NULL')
+    this.#oldestWhole = oldest('ended_at IS NOT NULL AND chars > 0')
+    this.#oldestLost = oldest('ended_at IS NOT NULL AND chars = 0')
+    const counted = `SELECT COUNT(*) FILTER (WHERE chars > 0) AS answers, COUNT(*) FILTER (WHERE chars = 0) AS lost, TOTAL(chars) AS chars
+      FROM iii_invocations WHERE ended_at IS NOT NULL`
+    this.#kept = sql.exec<{ answers: number; lost: number; chars: number }>(counted).one()
   }
 
   /** A worker that came in. `token` is a hash, `note` JSON. */
@@ -114,17 +136,34 @@ export class IiiStore {
     return rows.map(({ id }) => id)
   }
 
-  /** Makes `next` the owner of all that was `previous`'s. False if the token is not that one's. */
-  reattach(previous: string, token: string, next: string): boolean {
-    const taken = this.#sql.exec('DELETE FROM iii_workers WHERE id = ? AND token = ? RETURNING id', previous, token)
-    if (taken.toArray().length === 0) return false
-    this.#sql.exec('UPDATE OR REPLACE iii_invocations SET worker = ? WHERE worker = ?', next, previous)
-    this.#sql.exec('UPDATE OR REPLACE iii_answers SET worker = ? WHERE worker = ?', next, previous)
-    return true
+  /**
+   * Makes `next` the owner of all that was `previous`'s, or its who came after that: a client whose new connection died before it could read its papers comes
+   * with those of the one before. Answers whose it was; undefined if the token is not that one's, or there is nothing to take.
+   */
+  reattach(previous: string, token: string, next: string, at: number): string | undefined {
+    const known = 'SELECT id FROM iii_workers WHERE id = ? AND token = ?'
+    if (this.#sql.exec(known, previous, token).toArray().length === 0) return undefined
+    const owner = this.#lastOf(previous)
+    if (owner === next) return undefined
+    this.#sql.exec('UPDATE OR REPLACE iii_invocations SET worker = ? WHERE worker = ?', next, owner)
+    this.#sql.exec('UPDATE OR REPLACE iii_answers SET worker = ? WHERE worker = ?', next, owner)
+    this.#sql.exec('UPDATE iii_workers SET became = ?, away_at = ? WHERE id = ?', next, at, owner)
+    // The last of a chain leads nowhere, so that no chain is a ring.
+    this.#sql.exec('UPDATE iii_workers SET became = NULL WHERE id = ?', next)
+    return owner
+  }
+
+  #lastOf(worker: string): string {
+    for (let at = worker; ; ) {
+      const query = 'SELECT became FROM iii_workers WHERE id = ?'
+      const became = this.#sql.exec<{ became: string | null }>(query, at).toArray()[0]?.became ?? null
+      if (became === null) return at
+      at = became
+    }
   }
 
   begin(begun: Omit<Begun, 'sandbox'>, at: number): void {
-    this.#begin.run(begun.worker, begun.id, begun.function, begun.trace, at)
+    this.#begin.run(begun.worker, begun.id, begun.function, begun.trace, begun.silent, at)
   }
 
   /** Notes what the invocation is about to make. */
@@ -143,16 +182,34 @@ export class IiiStore {
     return this.#begun.all()
   }
 
+  /** One that is not answered is over. */
+  drop(worker: string, id: string): void {
+    this.#sql.exec('DELETE FROM iii_invocations WHERE worker = ? AND id = ?', worker, id)
+  }
+
   /** Keeps the answer. */
   end(worker: string, id: string, answer: string, at: number): void {
     this.#end.run(at, answer.length, worker, id)
     for (const [piece, text] of piecesOf(answer).entries()) this.#put.run(worker, id, piece, text)
     this.#count(1, answer.length)
     while (this.#kept.answers > 1 && (this.#kept.answers > mostAnswers || this.#kept.chars > mostChars)) {
-      const oldest = this.#oldest.first()
-      if (oldest === undefined) return
-      this.#forget(oldest)
+      const sent = this.#oldestSent.first()
+      const whole = sent ?? this.#oldestWhole.first()
+      if (whole === undefined) return
+      if (sent === undefined) this.#lose(whole)
+      else this.#forget(whole)
     }
+    while (this.#kept.lost > mostLost) {
+      const lost = this.#oldestLost.first()
+      if (lost === undefined) return
+      this.#forget(lost)
+    }
+  }
+
+  /** The invocation of an answer whose text had to make room; undefined while the text is here. */
+  lost(worker: string, id: string): { readonly function: string; readonly trace: string } | undefined {
+    const query = 'SELECT function, trace FROM iii_invocations WHERE worker = ? AND id = ? AND chars = 0'
+    return this.#sql.exec<{ function: string; trace: string }>(query, worker, id).toArray()[0]
   }
 
   /** Ids of the answers that are kept for a worker, oldest first. */
@@ -178,7 +235,7 @@ export class IiiStore {
 
   /** When there is something to forget; undefined while there is nothing. */
   nextExpiry(): number | undefined {
-    const gone = 'SELECT MIN(away_at) AS at FROM iii_workers WHERE away_at IS NOT NULL'
+    const gone = `SELECT MIN(away_at) AS at FROM iii_workers WHERE away_at IS NOT NULL AND ${ownsNothing}`
     const away = this.#sql.exec<{ at: number | null }>(gone).one().at
     const times = [this.#oldest.first()?.ended_at, away ?? undefined].filter((at) => at !== undefined)
     return times.length === 0 ? undefined : Math.min(...times) + keptMs
@@ -187,7 +244,7 @@ export class IiiStore {
   /** Forgets what has been kept for long enough. */
   expire(now: number): void {
     this.#forgetAll('ended_at <= ?', now - keptMs)
-    this.#sql.exec('DELETE FROM iii_workers WHERE away_at <= ?', now - keptMs)
+    this.#sql.exec(`DELETE FROM iii_workers WHERE away_at <= ? AND ${ownsNothing}`, now - keptMs)
   }
 
   #forgetAll(where: string, ...parameters: SqlValue[]): void {
@@ -198,11 +255,20 @@ export class IiiStore {
   #forget({ worker, id, chars }: Kept): void {
     this.#sql.exec('DELETE FROM iii_answers WHERE worker = ? AND id = ?', worker, id)
     this.#sql.exec('DELETE FROM iii_invocations WHERE worker = ? AND id = ?', worker, id)
+    if (chars > 0) this.#count(-1, -chars)
+    else this.#kept = { ...this.#kept, lost: this.#kept.lost - 1 }
+  }
+
+  #lose({ worker, id, chars }: Kept): void {
+    this.#sql.exec('DELETE FROM iii_answers WHERE worker = ? AND id = ?', worker, id)
+    this.#sql.exec('UPDATE iii_invocations SET chars = 0 WHERE worker = ? AND id = ?', worker, id)
     this.#count(-1, -chars)
+    this.#kept = { ...this.#kept, lost: this.#kept.lost + 1 }
   }
 
   #count(answers: number, chars: number): void {
-    this.#kept = { answers: this.#kept.answers + answers, chars: this.#kept.chars + chars }
+    const { lost } = this.#kept
+    this.#kept = { answers: this.#kept.answers + answers, lost, chars: this.#kept.chars + chars }
   }
 }
 

@@ -11,4 +11,15 @@ export const imageSteps: readonly string[] = [
   'ALTER TABLE snapshots ADD COLUMN image TEXT',
   'ALTER TABLE snapshots ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0',
   'CREATE INDEX snapshots_image ON snapshots (image) WHERE image IS NOT NULL',
+  // What an image was made of and is only still to be swept counts no more.
+  'DROP TRIGGER snapshots_gone',
+  `CREATE TRIGGER snapshots_gone AFTER DELETE ON snapshots WHEN OLD.dropped = 0 BEGIN
+     UPDATE in_use SET snapshots = snapshots - 1;
+   END`,
+  `CREATE TRIGGER snapshots_dropped AFTER UPDATE OF dropped ON snapshots WHEN OLD.dropped = 0 AND NEW.dropped <> 0 BEGIN
+     UPDATE in_use SET snapshots = snapshots - 1;
+   END`,
+  'UPDATE in_use SET snapshots = (SELECT COUNT(*) FROM snapshots WHERE dropped = 0)',
+  // Images that the account has forgotten and whose objects were not told yet.
+  'CREATE TABLE image_drops (image TEXT PRIMARY KEY, since INTEGER NOT NULL)',
 ]

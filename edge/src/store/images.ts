@@ -29,6 +29,9 @@ export class ImageTable {
   readonly #nameIfFree
   readonly #namesOf
   readonly #unname
+  readonly #drop
+  readonly #drops
+  readonly #dropped
 
   constructor(sql: SqlStorage) {
     this.#put = statement<never, [string, string, number, string, string, string | null, string | null, number]>(
@@ -69,6 +72,15 @@ export class ImageTable {
       'SELECT COUNT(*) AS names FROM image_names WHERE image = ?',
     )
     this.#unname = statement<never, [string]>(sql, 'DELETE FROM image_names WHERE image = ?')
+    this.#drop = statement<never, [string, number]>(
+      sql,
+      'INSERT INTO image_drops (image, since) VALUES (?, ?) ON CONFLICT DO NOTHING',
+    )
+    this.#drops = statement<{ image: string; since: number }>(
+      sql,
+      'SELECT image, since FROM image_drops ORDER BY since',
+    )
+    this.#dropped = statement<never, [string]>(sql, 'DELETE FROM image_drops WHERE image = ?')
   }
 
   put({ id, region, version, record, asked, snapshot, createdAt }: ImageEntry): void {
@@ -98,6 +110,20 @@ export class ImageTable {
   remove(id: string): void {
     this.#unname.run(id)
     this.#remove.run(id)
+  }
+
+  /** Its object is to be told that the account has it no more. */
+  drop(id: string, now: number): void {
+    this.#drop.run(id, now)
+  }
+
+  /** Those whose objects are to be told, oldest first. */
+  drops(): { image: string; since: number }[] {
+    return this.#drops.all()
+  }
+
+  dropped(id: string): void {
+    this.#dropped.run(id)
   }
 
   /** The image that a name leads to. */

@@ -7,7 +7,7 @@
  */
 
 import type { Clock } from '@portico/shared/clock'
-import { answers } from '@portico/shared/control'
+import { answers, type PullProgress } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import { parseHead, type TunnelStream } from '@portico/shared/tunnel'
 import { errorAnswer } from '../guest/wire.ts'
@@ -19,6 +19,7 @@ import type { Session } from './sessions.ts'
 const headMs = 30_000
 /** A phase that says nothing for so long is stuck. */
 const stalledMs = 300_000
+const newline = 10
 const encoder = new TextEncoder()
 
 /** Makes the call. Failures are answers, too: they have to cross to the image's object. */
@@ -47,6 +48,8 @@ class Pull {
   readonly #clock: Clock
   readonly #stopLooking: () => void
   #dueAt: number
+  /** Whether what came so far ends with a whole line. */
+  #isWhole = true
 
   constructor(session: Session, call: PullCall, request: Request, clock: Clock) {
     this.#request = request
@@ -74,14 +77,24 @@ class Pull {
         const bytes = await this.#stream.read()
         if (bytes === undefined) break
         await writer.write(bytes)
+        if (bytes.length > 0) this.#isWhole = bytes.at(-1) === newline
       }
       await writer.close()
     } catch (thrown) {
-      await writer.abort(thrown).catch(() => undefined)
+      await this.#tellEnd(writer, AppError.from(thrown)).catch(() => undefined)
       this.#onGone()
     } finally {
       this.#over()
     }
+  }
+
+  /** The last line says why it ended; where a line is open, nothing can be said any more. */
+  async #tellEnd(writer: WritableStreamDefaultWriter<Uint8Array>, error: AppError): Promise<void> {
+    if (!this.#isWhole) return writer.abort(error)
+    const { code, message } = error.toWire()
+    const line: PullProgress = { event: 'error', error: { code, message } }
+    await writer.write(encoder.encode(`${JSON.stringify(line)}\n`))
+    await writer.close()
   }
 
   /** Ends it for a reason of ours. */

@@ -3,6 +3,7 @@
  * and held for as long as it is being used. What exists already is asked for by its resolved name, which no policy stands in the way of.
  */
 
+import { type Clock, systemClock } from '@portico/shared/clock'
 import type { RunnerPolicy, SandboxSpec } from '@portico/shared/control'
 import { AppError } from '@portico/shared/errors'
 import { formatReference, parseReference } from '../image/reference.ts'
@@ -10,6 +11,7 @@ import type { ImageStore, PulledImage, PullStep, StoredImage } from '../image/st
 import { part } from '../tracing/tracing.ts'
 import type { VmImages } from '../vm/images.ts'
 import * as names from './names.ts'
+import { patient } from './patience.ts'
 import type { Policy, Reserved } from './policy.ts'
 
 export type Store = Pick<ImageStore, 'get' | 'pull' | 'list' | 'remove' | 'hold' | 'figures' | 'close'>
@@ -20,6 +22,7 @@ export interface HostImagesOptions {
   readonly policy?: Policy | undefined
   /** Of images from registries; without one there are none. */
   readonly store?: Store | undefined
+  readonly clock?: Clock | undefined
 }
 
 /** An image that is here, under the name by which it is found again, and kept here until it is disposed of. */
@@ -239,8 +242,13 @@ export class HostImages {
     for (let name = reference, tries = 3; tries > 0; tries--) {
       const held = store?.hold(name)
       if (held) return { name: held.image.name, [Symbol.dispose]: () => held[Symbol.dispose]() }
+      const late = new AppError(
+        'image_pull_failed',
+        `cannot use the image: ${reference} is still being pulled; try again`,
+      )
+      const pull = (ends: AbortSignal) => this.#pull(reference, { refresh: false, signal: ends })
       const pulled = await part('image.pull', { 'portico.image': reference }, () =>
-        this.#pull(reference, { refresh: false, signal }),
+        patient(this.#options.clock ?? systemClock, signal, late, pull),
       )
       name = pulled.image.name
     }

@@ -65,6 +65,15 @@ describe('a channel', () => {
     expect(world.sent.every((frame) => frame.length <= 65_536)).toBe(true)
   })
 
+  test('passes on 256 MiB and no more', () => {
+    const { channel, world } = made({ reader: 'joined' })
+    for (let times = 0; times < 16; times++) channel.message('write', quarter)
+    expect(world.closed).toEqual({})
+    channel.message('write', new Uint8Array(1))
+    expect(world.closed.read).toMatch(/^1011 S219: more than 256 MiB .*\/v1\/runs/)
+    expect(String(world.sent.at(-1))).toContain('S219')
+  })
+
   test('takes no text message of more than 1 MiB', () => {
     const { channel, world } = made({ reader: 'joined' })
     channel.message('write', 'x'.repeat(1_048_577))

@@ -20,6 +20,9 @@ import type { End, FileSource } from './wire.ts'
 
 /** What may wait for the reader. */
 export const mostWaiting = 67_108_864
+/** What goes to a reader's socket in all: it takes at its own pace, and nobody is told of that. */
+export const mostTold = 268_435_456
+const tooMuch = 'more than 256 MiB go through no channel: take GET /v1/runs/{id}/files'
 /** What one text message may have. */
 const mostText = 1_048_576
 /** No binary frame of ours is longer. */
@@ -75,6 +78,7 @@ export class Channel {
   /** For a function that takes them. */
   readonly #inHand: Uint8Array[] = []
   #inHandBytes = 0
+  #told = 0
   #changed = Promise.withResolvers<void>()
   readonly #end = new AbortController()
   #isOver = false
@@ -183,12 +187,13 @@ export class Channel {
   }
 
   /** Ends it badly. */
-  break(why: string): void {
+  break(why: string, code: 'S218' | 'S219' = 'S218'): void {
     if (this.#isOver || this.#state.broken !== null) return
     this.#become({ broken: why })
-    const reason = `S218: ${why}`
+    const reason = `${code}: ${why}`
+    const fault = new Fault(code, code === 'S218' ? `channel aborted: ${why}` : why)
     const reader = this.#parts.socket('read')
-    quietly(() => reader?.send(handlerError(new Fault('S218', `channel aborted: ${why}`)).message))
+    quietly(() => reader?.send(handlerError(fault).message))
     quietly(() => reader?.close(codes.broken, reason))
     quietly(() => this.#parts.socket('write')?.close(codes.broken, reason))
     this.#end.abort()
@@ -199,6 +204,7 @@ export class Channel {
   async #feed(source: FileSource): Promise<void> {
     try {
       const { body, length } = await this.#parts.read(source, this.#end.signal)
+      if ((length ?? 0) > mostTold) return this.break(tooMuch, 'S219')
       let left = length ?? 0
       for await (const piece of pieces(body)) {
         if (this.#state.broken !== null) return
@@ -244,6 +250,9 @@ export class Channel {
   }
 
   #tell(frame: Frame): void {
+    this.#told += frame.length
+    if (this.#told > mostTold) this.break(tooMuch, 'S219')
+    if (this.#state.broken !== null) return
     const socket = this.#parts.socket('read')
     try {
       for (const piece of piecesOf(frame, frameBytes)) socket?.send(piece)

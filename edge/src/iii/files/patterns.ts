@@ -59,7 +59,7 @@ function patternOf(compiled: RE2JS): Pattern {
       const matcher = compiled.matcher(text)
       const match: Match = {
         group: (name) => {
-          const number = /^\d+$/.test(name) ? Number(name) : names[name]
+          const number = /^\d+$/.test(name) ? Number(name) : Object.hasOwn(names, name) ? names[name] : undefined
           return number === undefined || number > matcher.groupCount() ? '' : (matcher.group(number) ?? '')
         },
       }

@@ -1,6 +1,7 @@
 /** `sandbox::create`: an ordinary sandbox, made as `/v1/runs` makes one, under the names and defaults of the region's policy. */
 
 import { createRequest, type RunRecord, runRecord } from '@portico/shared/api'
+import { sleep } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
 import { uuidOf } from '@portico/shared/ids'
 import { z } from 'zod'
@@ -69,7 +70,12 @@ async function madeMeanwhile(sandbox: string | null, context: InvocationContext)
   const interrupted = new AppError('boot_failed', 'cannot create the sandbox: the platform interrupted it; try again')
   if (sandbox === null) throw interrupted
   const object = objects.sandbox(sandbox)
-  const read = await reach('read the sandbox', object.read(principal))
+  let read = await reach('read the sandbox', object.read(principal))
+  if (!read.ok && read.error.code === 'sandbox_not_found') {
+    // The call that makes it may still be on its way.
+    await sleep(lateMs, context.signal, context.services.clock)
+    read = await reach('read the sandbox', object.read(principal))
+  }
   if (!read.ok) throw interrupted
   const { status, reason = 'it failed', timeout: idle_timeout, ...rest } = read.value
   if (status === 'error' || status === 'lost') throw new AppError('boot_failed', `cannot create the sandbox: ${reason}`)
@@ -79,6 +85,8 @@ async function madeMeanwhile(sandbox: string | null, context: InvocationContext)
   return unwrap(await reach('create the sandbox', object.create({ ...principal, sandbox, spec })))
 }
 
+/** How long after its caller was interrupted a create may still arrive. */
+export const lateMs = 5000
 const mostCpus = 8
 const mostMemoryMb = 32_768
 

@@ -7,6 +7,7 @@ import { ExecNotes } from '../../audit/calls.ts'
 import { callGuest } from '../../guest/call-guest.ts'
 import { jsonContent, readAnswer } from '../../process/ask.ts'
 import { traced } from '../../tracing/span.ts'
+import { lengthOf } from '../../tunnel/bodies.ts'
 import type { InvocationContext } from '../context.ts'
 import { Fault } from '../errors.ts'
 import { iiiFunction } from '../functions.ts'
@@ -20,6 +21,8 @@ const longestTimeoutMs = 86_400_000
 const graceMs = 30_000
 /** Of each of the two outputs; the rest is dropped. */
 const mostOutput = 1_048_576
+/** Of an answer that does not say how long it is. */
+const mostAnswer = 16_777_216
 
 export const execPayload = z.object({
   sandbox_id: z.string(),
@@ -79,7 +82,9 @@ export async function runCommand(context: InvocationContext, id: SandboxId, comm
     const notes = new ExecNotes(call, id, [...argv])
     try {
       const request = { method: 'POST', path: '/exec', ...jsonContent(asked), waitMs: timeoutMs + graceMs } as const
-      const over = await readAnswer(await callGuest(call, id, { ...request, trace: span.trace }), guestExecResponse)
+      const answer = await callGuest(call, id, { ...request, trace: span.trace })
+      const length = lengthOf(answer.headers.get('content-length')) ?? mostAnswer
+      const over = await context.locks.answers.during(length, () => readAnswer(answer, guestExecResponse))
       notes.ended(over.exit_code)
       span.note({ 'portico.exit_code': over.exit_code })
       if (over.timed_out) throw new Fault('S200', `exec timed out after ${timeoutMs}ms`)

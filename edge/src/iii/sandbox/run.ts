@@ -1,5 +1,6 @@
 /** `sandbox::run`: a sandbox, a program in it, and the end of both in one call. With `keep_sandbox` it stays for further calls. */
 
+import { sleep } from '@portico/shared/clock'
 import { AppError } from '@portico/shared/errors'
 import { parseSandboxId, type SandboxId, uuidOf } from '@portico/shared/ids'
 import { z } from 'zod'
@@ -11,7 +12,7 @@ import { destroyRun } from '../../routes/runs.ts'
 import type { InvocationContext } from '../context.ts'
 import { Fault } from '../errors.ts'
 import { iiiFunction } from '../functions.ts'
-import { createPayload, makeSandbox } from './create.ts'
+import { createPayload, lateMs, makeSandbox } from './create.ts'
 import { commandOf, execPayload, runCommand } from './exec.ts'
 
 const writeMs = 60_000
@@ -48,17 +49,23 @@ export const run = iiiFunction({
     const written = [...(files ?? []).map((one) => ({ ...one, path: inFolder(one.path) })), { path, content: code }]
     const { id: text } = await makeSandbox(payload, context)
     const id = parseSandboxId(text) as SandboxId
+    let stays = false
     try {
       for (const one of written) await write(context, id, one)
       const over = await context.locks.during(id, () => runCommand(context, id, { ...command, workdir: folder }))
+      stays = keep_sandbox === true
       return { ...over, sandbox_id: uuidOf(id) }
     } finally {
-      if (keep_sandbox !== true) await end(context, id)
+      // Of one whose call failed nobody would learn the id.
+      if (!stays) await end(context, id)
     }
   },
   async interrupted(sandbox, context) {
     const id = parseSandboxId(sandbox ?? '')
-    if (id !== undefined) await end(context, id)
+    if (id !== undefined && !(await end(context, id))) {
+      await sleep(lateMs, context.signal, context.services.clock)
+      await end(context, id)
+    }
     throw new AppError('overloaded', 'cannot finish the run: the platform interrupted it, and its sandbox is ended')
   },
 })
@@ -85,12 +92,14 @@ async function write(context: InvocationContext, id: SandboxId, { path, content 
   noteCall(call, id, 'file.uploaded', { path, bytes: bytes.byteLength })
 }
 
-/** One that cannot be ended now ends by its idle time; the answer is not held up by that. */
-async function end(context: InvocationContext, id: SandboxId): Promise<void> {
+/** One that cannot be ended now ends by its idle time; the answer is not held up by that. False if there is none. */
+async function end(context: InvocationContext, id: SandboxId): Promise<boolean> {
   try {
     await destroyRun(context.call(id))
   } catch (thrown) {
     const error = AppError.from(thrown)
-    if (error.code !== 'sandbox_not_found') logFailure('end the sandbox of a run', error)
+    if (error.code === 'sandbox_not_found') return false
+    logFailure('end the sandbox of a run', error)
   }
+  return true
 }
