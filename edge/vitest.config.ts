@@ -25,7 +25,7 @@ export default defineConfig({
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     // One workerd for all files, which then load the front door once; each makes accounts, sandboxes and runners of its own.
     isolate: false,
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     expect: { poll: { timeout: 10_000 } },
     silent: 'passed-only',
   },
