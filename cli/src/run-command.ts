@@ -1,6 +1,6 @@
 /** A command in a sandbox as if it ran here: started, followed to its end, and its exit code ours. What becomes of it when we leave is the caller's to say. */
 
-import type { Process, Sandbox, SpawnOptions } from '@portico/sdk'
+import type { GuestCommand, Process, Sandbox, SpawnOptions } from '@portico/sdk'
 import type { GuestOptions } from './args/guest-command.ts'
 import { exitCodeFor, followProcess } from './follow-process.ts'
 import { endedLate } from './output/result.ts'
@@ -13,7 +13,7 @@ export const bufferBytes = 16 * 2 ** 20
 export async function startCommand(
   session: Session,
   sandbox: Sandbox,
-  command: string | readonly string[],
+  command: GuestCommand,
   options: GuestOptions,
 ): Promise<Process> {
   return await sandbox.spawn(command, {

@@ -79,6 +79,14 @@ describe('portico run', () => {
     expect(bodyOf('POST /v1/runs/ID/processes')).toMatchObject({ command: 'echo $HOME | wc' })
   })
 
+  it.each([
+    [[], {}],
+    [['--', '--port', '80'], { args: ['--port', '80'] }],
+  ])('runs what the image runs by itself, with its own arguments or those after --: %j', async (words, args) => {
+    await run(['python', '--entrypoint', ...words])
+    expect(bodyOf('POST /v1/runs/ID/processes')).toMatchObject({ entrypoint: true, ...args })
+  })
+
   it('passes its options on', async () => {
     const sandbox = ['--cpus', '2', '--memory', '512M', '--disk', '2G', '--idle', '10m']
     const command = ['-e', 'A=1', '--env', 'B=x=y', '-e', 'TERM', '--cwd', '/app', '--timeout', '1m30s']
@@ -176,6 +184,7 @@ describe('portico run when something goes wrong', () => {
   it.each([
     [['python'], /no command is given/],
     [['python', '--shell', 'a', '--', 'b'], /both --shell and CMD/],
+    [['python', '--shell', 'a', '--entrypoint'], /both --shell and --entrypoint/],
     [[], /missing required argument 'image'/],
     [['python', '--timeout', 'soon', '--', 'x'], /looks like 30s/],
     [['python', '--memory', '1.2.3', '--', 'x'], /looks like 512M/],

@@ -1,6 +1,7 @@
 /** Commands in a sandbox. */
 
 import { execResponse } from '@portico/shared/api'
+import { commandFields, type GuestCommand } from './command.ts'
 import { execDefaultSec, execGraceMs } from './limits.ts'
 import type { Transport } from './transport.ts'
 
@@ -46,7 +47,7 @@ export interface ExecResult {
 export async function exec(
   transport: Transport,
   sandboxPath: string,
-  command: string | readonly string[],
+  command: GuestCommand,
   options: ExecOptions,
 ): Promise<ExecResult> {
   const { timeoutSec = execDefaultSec, env, cwd, stdin, user, signal } = options
@@ -56,7 +57,7 @@ export async function exec(
       path: `${sandboxPath}/exec`,
       doing: 'run the command',
       limitMs: timeoutSec * 1000 + execGraceMs,
-      json: { command, timeout: timeoutSec, env, cwd, stdin, user },
+      json: { ...commandFields(command), timeout: timeoutSec, env, cwd, stdin, user },
       signal,
     },
     execResponse,

@@ -10,6 +10,7 @@ export type {
   SandboxCheckpoints,
 } from './checkpoints.ts'
 export { Portico, type PorticoOptions } from './client.ts'
+export type { GuestCommand } from './command.ts'
 export type { AttachOptions, ConsoleView, ConsoleViewEvent } from './console-view.ts'
 export type { ConsoleInfo, ConsoleLink, ConsoleLinkOptions, ConsoleOptions, Consoles } from './consoles.ts'
 export {

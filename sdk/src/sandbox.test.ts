@@ -52,6 +52,13 @@ describe('exec', () => {
     expect(lastBody()).toEqual({ command: ['echo', 'a | wc'], timeout: 30 })
   })
 
+  it('sends that the image is to run what it runs by itself, with its own arguments or these', async () => {
+    await sandbox.exec({ entrypoint: true })
+    expect(lastBody()).toEqual({ entrypoint: true, timeout: 30 })
+    await sandbox.exec({ entrypoint: true, args: ['--port', '80'] })
+    expect(lastBody()).toEqual({ entrypoint: true, args: ['--port', '80'], timeout: 30 })
+  })
+
   it('passes environment, directory and input on', async () => {
     expect((await sandbox.exec(['printenv', 'WHO'], { env: { WHO: 'me' } })).stdout).toBe('me\n')
     expect((await sandbox.exec('pwd', { cwd: '/app' })).stdout).toBe('/app\n')

@@ -3,6 +3,7 @@
 import { destroyResponse, forkResponse, runRecord, snapshotResponse, usageResponse } from '@portico/shared/api'
 import { type AuditEntry, auditEntries } from './audit.ts'
 import { SandboxCheckpoints } from './checkpoints.ts'
+import type { GuestCommand } from './command.ts'
 import { Consoles } from './consoles.ts'
 import type { Creations } from './creations.ts'
 import { NotFoundError, type PorticoError } from './errors.ts'
@@ -124,18 +125,18 @@ export class Sandbox implements SandboxInfo {
   }
 
   /**
-   * Runs a command and waits for its end. A string is a line for the shell; a list is a program and its arguments, which no shell reads.
+   * Runs a command and waits for its end. A string is a line for the shell; a list is a program and its arguments, which no shell reads; `{ entrypoint: true, args }` is what the image runs by itself.
    * Never repeated by itself: after an UnavailableError the command may or may not have run. With `onStdout` or `onStderr` its output is told as it comes,
    * and a connection that breaks meanwhile is made again; the result is the same.
    */
-  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+  async exec(command: GuestCommand, options: ExecOptions = {}): Promise<ExecResult> {
     const { onStdout, onStderr } = options
     if (onStdout !== undefined || onStderr !== undefined) return await streamedExec(this.#processes, command, options)
     return await exec(this.#transport, this.#path, command, options)
   }
 
   /** Starts a command that runs on by itself, and answers at once with its handle: output, input, signals, end. */
-  async spawn(command: string | readonly string[], options: SpawnOptions = {}): Promise<Process> {
+  async spawn(command: GuestCommand, options: SpawnOptions = {}): Promise<Process> {
     return await this.#processes.spawn(command, options)
   }
 

@@ -4,6 +4,7 @@ import { processList, processRecord } from '@portico/shared/api'
 import { abortable } from '@portico/shared/dispose'
 import { type Background, later } from './background.ts'
 import { CallScope } from './call-scope.ts'
+import { commandFields, type GuestCommand } from './command.ts'
 import { shortMs } from './limits.ts'
 import { invalid } from './options.ts'
 import { Process, type ProcessInfo, type ProcessOptions, processInfo } from './process.ts'
@@ -64,11 +65,11 @@ export class Processes {
     this.#sandboxPath = sandboxPath
   }
 
-  async spawn(command: string | readonly string[], options: SpawnOptions): Promise<Process> {
+  async spawn(command: GuestCommand, options: SpawnOptions): Promise<Process> {
     const { onGap, silenceSec, signal, ...spec } = options
     const path = `${this.#sandboxPath}/processes`
     const call = { method: 'POST', path, doing: 'start the process', limitMs: shortMs } as const
-    const json = { command, ...body(spec) }
+    const json = { ...commandFields(command), ...body(spec) }
     const scope = new CallScope(call.doing, signal, this.#transport.closed)
     try {
       scope.signal.throwIfAborted()

@@ -1,5 +1,6 @@
 /** A command whose output is told while it runs. It is a process that is kept, so that a connection that breaks loses nothing of it. */
 
+import type { GuestCommand } from './command.ts'
 import type { ExecOptions, ExecResult } from './exec.ts'
 import { execDefaultSec, followedBufferBytes, keptBytes } from './limits.ts'
 import type { Followed, ProcessExit } from './output.ts'
@@ -10,7 +11,7 @@ type Listener = ((text: string) => unknown) | undefined
 /** Runs a command to its end; the result is that of `exec` without listeners. */
 export async function streamedExec(
   processes: Processes,
-  command: string | readonly string[],
+  command: GuestCommand,
   { onStdout, onStderr, onGap, timeoutSec = execDefaultSec, ...options }: ExecOptions,
 ): Promise<ExecResult> {
   const process = await processes.spawn(command, { ...options, timeoutSec, bufferBytes: followedBufferBytes })

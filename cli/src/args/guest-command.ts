@@ -1,6 +1,6 @@
 /** The command that runs in a sandbox, and its options. Words after `--` are a program and its arguments; no shell reads them. */
 
-import type { ExecOptions } from '@portico/sdk'
+import type { ExecOptions, GuestCommand } from '@portico/sdk'
 import { type Command, Option } from 'commander'
 import { CommandError } from '../command-error.ts'
 import { positiveDuration } from './duration.ts'
@@ -9,6 +9,7 @@ import { readInput } from './input.ts'
 
 export interface GuestOptions {
   readonly shell?: string
+  readonly entrypoint?: boolean
   readonly env?: Variables
   readonly cwd?: string
   readonly user?: string
@@ -20,6 +21,7 @@ export interface GuestOptions {
 export function addGuestOptions(command: Command): Command {
   return command
     .option('--shell <line>', 'a line for the shell, instead of CMD')
+    .option('--entrypoint', 'what the image runs by itself; CMD are its arguments in place of its own')
     .option('-e, --env <name=value>', 'a variable for the command; repeatable', variable)
     .option('--cwd <dir>', 'working directory (default: /)')
     .option('--user <user>', 'as whom, a name or number (default: root)')
@@ -32,9 +34,18 @@ export function addGuestOptions(command: Command): Command {
     .option('--json', 'print one line of JSON')
 }
 
+const example = 'Put it after --, such as: -- python3 -c "print(1)"'
+
 /** The command as the SDK takes it. */
-export function guestCommand(words: readonly string[], { shell }: GuestOptions): string | readonly string[] {
-  const example = 'Put it after --, such as: -- python3 -c "print(1)"'
+export function guestCommand(words: readonly string[], options: GuestOptions): GuestCommand {
+  const { shell, entrypoint } = options
+  if (!entrypoint) return shellCommand(words, options)
+  if (shell !== undefined) throw new CommandError('cannot run both --shell and --entrypoint', example)
+  return { entrypoint, args: words.length === 0 ? undefined : words }
+}
+
+/** The same, where the image's own command is none of it. */
+export function shellCommand(words: readonly string[], { shell }: GuestOptions): string | readonly string[] {
   if (shell !== undefined && words.length > 0) throw new CommandError('cannot run both --shell and CMD', example)
   if (shell === '') throw new CommandError('cannot run an empty --shell line', example)
   if (shell === undefined && words.length === 0) throw new CommandError('cannot run: no command is given', example)

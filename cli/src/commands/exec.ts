@@ -1,9 +1,9 @@
 /** `portico exec ID -- CMD…`: as if it ran here. `-t` puts it on our terminal, `--detach` lets it run on by itself. */
 
-import type { Sandbox } from '@portico/sdk'
+import type { GuestCommand, Sandbox } from '@portico/sdk'
 import { NotFoundError } from '@portico/sdk/errors'
 import type { Command } from 'commander'
-import { addGuestOptions, execOptions, type GuestOptions, guestCommand } from '../args/guest-command.ts'
+import { addGuestOptions, execOptions, type GuestOptions, guestCommand, shellCommand } from '../args/guest-command.ts'
 import { CommandError } from '../command-error.ts'
 import { joinConsole } from '../join-console.ts'
 import { format, lines } from '../output/failure.ts'
@@ -29,7 +29,7 @@ export function define(exec: Command, session: Session): void {
       const input = options.json ? await execOptions(options, session.signal) : undefined
       await using portico = await session.connect()
       const sandbox = await findSandbox(portico, id, session.signal)
-      if (options.tty) await onTerminal(session, sandbox, command, options)
+      if (options.tty) await onTerminal(session, sandbox, shellCommand(words, options), options)
       else if (options.detach) await detached(session, sandbox, command, options, isUsual ? undefined : options.timeout)
       else if (input !== undefined) {
         const result = await sandbox.exec(command, input)
@@ -39,7 +39,9 @@ export function define(exec: Command, session: Session): void {
     })
 }
 
-function check({ tty, detach, json, interactive }: Options, isUsual: boolean): void {
+function check({ tty, detach, json, interactive, entrypoint }: Options, isUsual: boolean): void {
+  if (tty && entrypoint)
+    throw new CommandError('cannot run the entrypoint on a terminal', 'Leave out -t or --entrypoint.')
   if (tty && detach) throw new CommandError('cannot run the command both on a terminal and by itself')
   if (tty && json) throw new CommandError('cannot print a terminal as JSON', 'Leave out -t or --json.')
   if (detach && interactive)
@@ -48,12 +50,7 @@ function check({ tty, detach, json, interactive }: Options, isUsual: boolean): v
     throw new CommandError('cannot limit the time of a command on a terminal', 'Leave out -t or --timeout.')
 }
 
-async function followed(
-  session: Session,
-  sandbox: Sandbox,
-  command: string | readonly string[],
-  options: Options,
-): Promise<void> {
+async function followed(session: Session, sandbox: Sandbox, command: GuestCommand, options: Options): Promise<void> {
   const guest = await startCommand(session, sandbox, command, options)
   try {
     await followCommand(session, guest, options)
@@ -65,7 +62,7 @@ async function followed(
 async function detached(
   session: Session,
   sandbox: Sandbox,
-  command: string | readonly string[],
+  command: GuestCommand,
   options: Options,
   timeoutSec: number | undefined,
 ): Promise<void> {
